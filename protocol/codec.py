@@ -1,0 +1,371 @@
+"""Frames to bytes and bytes to frames, with size limits.
+
+Layout of a frame::
+
+    u32  size of what follows these eight bytes (header and bodies)
+    u32  size of the header
+    msgpack array: [type number, field, …]     a body field holds the body's size instead
+    body, body, …                              raw, in the order of their sizes
+
+Both numbers are big-endian. The second one is not strictly needed (msgpack knows its own end),
+but with it the header is decoded from one exact slice by the C decoder.
+
+Bodies are handed out as memoryviews of the buffer they arrived in: nobody copies them here.
+Nothing that arrives can do worse than a `ProtocolError`: sizes are checked before memory is
+taken, types are checked before a frame exists, and msgpack is told to build plain data only.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final, get_type_hints
+
+import msgpack
+
+from .errors import ProtocolError
+from .frames import (
+    FRAME_TYPES,
+    Buffer,
+    Chunk,
+    Frame,
+    MetricRecord,
+    Pairs,
+    Part,
+    Predict,
+    Reply,
+    Result,
+    Row,
+)
+
+PREFIX: Final = struct.Struct(">II")
+MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
+"""Room for the HTTP headers (8 KiB each by default) of a batch of some 1 500 requests."""
+MAX_BODY_BYTES: Final = 2 * 1024 * 1024 * 1024
+"""Default limit for the bodies of one frame; the front end sets a tighter one."""
+
+_NUMBERS: Final[dict[type[Any], int]] = {cls: n for n, cls in enumerate(FRAME_TYPES)}
+_PREDICT: Final = _NUMBERS[Predict]
+_RESULT: Final = _NUMBERS[Result]
+_CHUNK: Final = _NUMBERS[Chunk]
+
+_pack: Final[Callable[[object], bytes]] = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+_unpack: Final = msgpack.unpackb
+
+
+# -- encoding ----------------------------------------------------------------------------
+
+
+def encode(frame: Frame) -> list[Buffer]:
+    """Serialise a frame into buffers that are to be written one after the other.
+
+    The first buffer is prefix and header; each further one is a body, not copied.
+
+    Raises:
+        ProtocolError: it is too large; the other side would refuse it, and with it the connection.
+    """
+    bodies: list[Buffer] = []
+    if isinstance(frame, Predict):
+        header = _encode_predict(frame, bodies)
+    elif isinstance(frame, Result):
+        header = _encode_result(frame, bodies)
+    elif isinstance(frame, Chunk):
+        header = _pack((_CHUNK, *frame[:5], len(frame.body)))
+        bodies.append(frame.body)
+    else:
+        header = _pack((_NUMBERS[type(frame)], *frame))
+    size = len(header)
+    total = size + sum(map(len, bodies))
+    if size > MAX_HEADER_BYTES:
+        msg = f"a frame header of {size} bytes exceeds the limit of {MAX_HEADER_BYTES}"
+        raise ProtocolError(msg)
+    if total > 0xFFFF_FFFF:
+        msg = f"a frame of {total} bytes does not fit the wire format"
+        raise ProtocolError(msg)
+    return [PREFIX.pack(total, size) + header, *bodies]
+
+
+def _encode_predict(frame: Predict, bodies: list[Buffer]) -> bytes:
+    rows = []
+    for request_id, headers, properties, parts in frame.rows:
+        if len(parts) == 1:  # a plain body: the usual case
+            name, content_type, body = parts[0]
+            bodies.append(body)
+            rows.append((request_id, headers, properties, [(name, content_type, len(body))]))
+            continue
+        sizes = [(name, content_type, len(body)) for name, content_type, body in parts]
+        bodies += [part[2] for part in parts]
+        rows.append((request_id, headers, properties, sizes))
+    return _pack((_PREDICT, frame.batch_id, rows))
+
+
+def _encode_result(frame: Result, bodies: list[Buffer]) -> bytes:
+    replies = []
+    for status, phrase, headers, error, body in frame.replies:
+        replies.append((status, phrase, headers, error, len(body)))
+        bodies.append(body)
+    return _pack((_RESULT, frame.batch_id, frame.service_us, replies))
+
+
+# -- decoding ----------------------------------------------------------------------------
+
+
+class FrameDecoder:
+    """Incremental decoder for one direction of one connection.
+
+    Give it whatever the socket gave; it answers with the frames that became complete. Bytes
+    given whole or one at a time produce the same frames.
+
+    Args:
+        max_header_bytes: limit for the msgpack header of a frame.
+        max_body_bytes: limit for the sum of a frame's bodies.
+    """
+
+    __slots__ = ("_chunks", "_have", "_max_body", "_max_header", "_need")
+
+    def __init__(
+        self, *, max_header_bytes: int = MAX_HEADER_BYTES, max_body_bytes: int = MAX_BODY_BYTES
+    ) -> None:
+        self._max_header = max_header_bytes
+        self._max_body = max_body_bytes
+        self._chunks: list[bytes] = []
+        self._have = 0
+        self._need = PREFIX.size
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are needed, at the least, before another frame can be complete."""
+        return self._need - self._have
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no part of a frame is waiting: the only clean place for an end of stream."""
+        return self._have == 0
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take what arrived.
+
+        Args:
+            data: any number of bytes; it must not be changed afterwards.
+
+        Returns:
+            The frames completed by ``data``, in order; often one, sometimes none.
+
+        Raises:
+            ProtocolError: this is not a stream of frames; the decoder is useless afterwards.
+        """
+        if self._have:
+            self._chunks.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return []
+            data = b"".join(self._chunks)
+            self._chunks.clear()
+            self._have = 0
+        self._need = PREFIX.size
+        frames: list[Frame] = []
+        view = memoryview(data)
+        at, end = 0, len(data)
+        while end - at >= PREFIX.size:
+            size, header_size = PREFIX.unpack_from(data, at)
+            self._check_sizes(size, header_size)
+            stop = at + PREFIX.size + size
+            if stop > end:
+                self._need = PREFIX.size + size
+                break
+            body_at = at + PREFIX.size + header_size
+            frames.append(_decode(view[at + PREFIX.size : body_at], view[body_at:stop]))
+            at = stop
+        if at < end:
+            self._chunks.append(data[at:] if at else data)
+            self._have = end - at
+        return frames
+
+    def _check_sizes(self, size: int, header_size: int) -> None:
+        if header_size > size:
+            msg = "header larger than its frame"
+        elif header_size > self._max_header:
+            msg = f"frame header of {header_size} bytes exceeds the limit of {self._max_header}"
+        elif size - header_size > self._max_body:
+            msg = f"frame of {size} bytes exceeds the limit of {self._max_body}"
+        else:
+            return
+        raise ProtocolError(msg)
+
+
+def _decode(header: memoryview, bodies: memoryview) -> Frame:
+    try:
+        fields = _unpack(header, raw=False, strict_map_key=True)
+    except Exception as error:  # msgpack's own exceptions share no useful base class
+        msg = f"header is not msgpack: {error!r}"
+        raise ProtocolError(msg) from error
+    if type(fields) is not list or not fields:
+        raise ProtocolError("header is not an array")
+    number = fields[0]
+    if type(number) is not int or not 0 <= number < len(FRAME_TYPES):
+        msg = f"unknown frame type {number!r}"
+        raise ProtocolError(msg)
+    try:
+        if number == _RESULT:
+            return _decode_result(fields, bodies)
+        if number == _PREDICT:
+            return _decode_predict(fields, bodies)
+        if number == _CHUNK:
+            return _decode_chunk(fields, bodies)
+        if len(bodies):
+            raise ProtocolError("a body where none belongs")
+        return _decode_plain(number, fields)
+    except (ValueError, TypeError) as error:  # wrong arity or shape, met while unpacking
+        msg = f"malformed {FRAME_TYPES[number].__name__} frame: {error}"
+        raise ProtocolError(msg) from error
+
+
+class _Bodies:
+    """Hands out a frame's bodies one after the other, and knows whether they fit."""
+
+    __slots__ = ("_at", "_view")
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._at = 0
+
+    def take(self, size: int) -> memoryview:
+        at = self._at
+        if type(size) is not int or size < 0 or at + size > len(self._view):
+            raise ProtocolError("body sizes do not fit the frame")
+        self._at = at + size
+        return self._view[at : at + size]
+
+    def finish(self) -> None:
+        if self._at != len(self._view):
+            raise ProtocolError("bytes left over behind the bodies")
+
+
+def _decode_result(fields: list[Any], view: memoryview) -> Result:
+    _, batch_id, service_us, items = fields
+    if type(batch_id) is not int or type(service_us) is not int or type(items) is not list:
+        raise ProtocolError("malformed Result frame")
+    bodies = _Bodies(view)
+    replies = []
+    for status, phrase, headers, error, size in items:
+        if type(status) is not int or type(phrase) is not str or type(error) is not str:
+            raise ProtocolError("malformed reply")
+        if headers or type(headers) is not list:  # most answers have none
+            _check_pairs(headers, str)
+        replies.append(Reply(status, phrase, headers, error, bodies.take(size)))
+    bodies.finish()
+    return Result(batch_id, service_us, replies)
+
+
+def _decode_predict(fields: list[Any], view: memoryview) -> Predict:
+    _, batch_id, items = fields
+    if type(batch_id) is not int or type(items) is not list:
+        raise ProtocolError("malformed Predict frame")
+    bodies = _Bodies(view)
+    rows = []
+    for request_id, headers, properties, sizes in items:
+        if type(request_id) is not str or type(sizes) is not list:
+            raise ProtocolError("malformed row")
+        _check_pairs(headers, bytes)
+        _check_pairs(properties, str)
+        parts = []
+        for name, content_type, size in sizes:
+            if type(name) is not str or type(content_type) is not str:
+                raise ProtocolError("malformed part")
+            parts.append(Part(name, content_type, bodies.take(size)))
+        rows.append(Row(request_id, headers, properties, parts))
+    bodies.finish()
+    return Predict(batch_id, rows)
+
+
+def _decode_chunk(fields: list[Any], view: memoryview) -> Chunk:
+    _, batch_id, row, status, phrase, headers, size = fields
+    if not (type(batch_id) is type(row) is type(status) is int and type(phrase) is str):
+        raise ProtocolError("malformed Chunk frame")
+    _check_pairs(headers, str)
+    bodies = _Bodies(view)
+    chunk = Chunk(batch_id, row, status, phrase, headers, bodies.take(size))
+    bodies.finish()
+    return chunk
+
+
+def _check_pairs(pairs: object, kind: type[object]) -> None:
+    if type(pairs) is not list or len(pairs) % 2:
+        raise ProtocolError("pairs are not a list of even length")
+    for item in pairs:
+        if type(item) is not kind:
+            msg = f"{type(item).__name__} where {kind.__name__} belongs"
+            raise ProtocolError(msg)
+
+
+def _decode_plain(number: int, fields: list[Any]) -> Frame:
+    cls, checks = _PLAIN[number]
+    if len(fields) != len(checks) + 1:
+        msg = f"{cls.__name__} frame with {len(fields) - 1} fields"
+        raise ProtocolError(msg)
+    values = [check(value) for check, value in zip(checks, fields[1:], strict=True)]
+    frame: Frame = cls(*values)
+    return frame
+
+
+def _scalar(kind: type[Any]) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            msg = f"{type(value).__name__} where {kind.__name__} belongs"
+            raise ProtocolError(msg)
+        return value
+
+    return check
+
+
+def _number(value: Any) -> float:
+    if type(value) is not float and type(value) is not int:
+        msg = f"{type(value).__name__} where a number belongs"
+        raise ProtocolError(msg)
+    return float(value)
+
+
+def _texts(value: Any) -> list[str]:
+    if type(value) is not list or not all(type(item) is str for item in value):
+        raise ProtocolError("not a list of texts")
+    return value
+
+
+def _pairs(value: Any) -> list[str]:
+    _check_pairs(value, str)
+    pairs: list[str] = value
+    return pairs
+
+
+def _records(value: Any) -> list[MetricRecord]:
+    if type(value) is not list:
+        raise ProtocolError("not a list of metric records")
+    return [
+        MetricRecord(*(check(item) for check, item in zip(_RECORD, record, strict=True)))
+        for record in value
+    ]
+
+
+_CHECKS: Final[dict[Any, Callable[[Any], Any]]] = {
+    int: _scalar(int),
+    str: _scalar(str),
+    bool: _scalar(bool),
+    bytes: _scalar(bytes),
+    float: _number,
+    list[str]: _texts,
+    Pairs: _pairs,
+    list[MetricRecord]: _records,
+}
+
+
+def _checks_of(cls: type[Any]) -> list[Callable[[Any], Any]]:
+    return [_CHECKS[hint] for hint in get_type_hints(cls, include_extras=True).values()]
+
+
+_RECORD: Final = _checks_of(MetricRecord)
+
+_PLAIN: Final[dict[int, tuple[type[Any], list[Callable[[Any], Any]]]]] = {
+    number: (cls, _checks_of(cls))
+    for number, cls in enumerate(FRAME_TYPES)
+    if cls not in (Predict, Result, Chunk)
+}
