@@ -1,0 +1,38 @@
+"""Models at rest: archives, their manifests and settings, and where they come from.
+
+What only the archiver needs is imported from its modules, `packing`, `packing_members` and
+`inspection`: a server starts without them.
+"""
+
+from .allow_list import DEFAULT_ALLOWED_URLS, AllowList
+from .archive import ArchiveCache, ModelFolder, StageProgress
+from .config import ModelConfig, ServerDefaults, merge_config
+from .download import DownloadLimits
+from .manifest import Manifest
+from .model_yaml import load_model_yaml
+from .names import check_name, default_name
+from .request import RegistrationRequest
+from .store import ModelsSetting, ModelStore
+from .unpacking import ExtractionLimits
+from .version import ModelVersion
+
+__all__ = [
+    "DEFAULT_ALLOWED_URLS",
+    "AllowList",
+    "ArchiveCache",
+    "DownloadLimits",
+    "ExtractionLimits",
+    "Manifest",
+    "ModelConfig",
+    "ModelFolder",
+    "ModelStore",
+    "ModelVersion",
+    "ModelsSetting",
+    "RegistrationRequest",
+    "ServerDefaults",
+    "StageProgress",
+    "check_name",
+    "default_name",
+    "load_model_yaml",
+    "merge_config",
+]
