@@ -1,0 +1,196 @@
+"""The worker's end of its socket: blocking reads, one write per answer, no decisions.
+
+Joins a socket, a `FrameDecoder` and a `Channel`. Frames wait in an inbox, because one read can
+complete several. `Cancel` frames never wait: they are noted the moment they are read, so that
+they overtake the batches queued before them.
+
+Threads. The worker's main thread receives; while a handler runs, any thread of the handler may
+send chunks and poll. Reading, writing and the channel's state have a lock each, so that a
+writer that waits for the front end does not keep others from polling.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from threading import Lock
+from typing import Final
+
+from tsl.protocol.channel import Channel, Side
+from tsl.protocol.codec import FrameDecoder, encode
+from tsl.protocol.errors import ProtocolError
+from tsl.protocol.frames import Buffer, Cancel, Frame, Predict
+
+READ_BYTES: Final = 64 * 1024
+"""What one read asks for unless a bigger frame is half here; below malloc's mmap threshold."""
+JOIN_BYTES: Final = 16 * 1024
+"""Answers up to here are joined into one buffer: cheaper than a vector of small ones."""
+MAX_VECTOR: Final = 1024
+"""Buffers per ``sendmsg``; Linux refuses more (IOV_MAX)."""
+
+
+class Connection:
+    """A worker's connection to the front end.
+
+    Args:
+        sock: a connected, blocking stream socket; owned by this object from now on.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._decoder = FrameDecoder()
+        self._channel = Channel()
+        self._inbox: deque[Frame] = deque()
+        self._cancelled: set[tuple[int, int]] = set()
+        self._has_ended = False
+        self._failure: ProtocolError | None = None
+        self._reading = Lock()
+        self._writing = Lock()
+        self._stepping = Lock()
+
+    @classmethod
+    def connect(cls, path: str) -> Connection:
+        """Connect to the front end's socket.
+
+        Args:
+            path: path of a Unix socket.
+
+        Raises:
+            OSError: nobody listens there.
+        """
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(path)
+        except OSError:
+            sock.close()
+            raise
+        return cls(sock)
+
+    def close(self) -> None:
+        """Close the socket; what was sent before still arrives."""
+        self._sock.close()
+
+    # Receiving.
+
+    def receive(self) -> Frame | None:
+        """Wait for the next frame other than `Cancel`.
+
+        Returns:
+            The frame, or None when the front end closed its end.
+
+        Raises:
+            ProtocolError: the front end sent something that it must not send.
+        """
+        inbox = self._inbox
+        while not inbox:
+            with self._reading:
+                if inbox:  # another thread's poll was quicker
+                    break
+                if self._failure is not None:
+                    raise self._failure
+                if self._has_ended:
+                    return None
+                self._cancelled.clear()  # nothing is queued or running, so all are outdated
+                self._read_blocking()
+        return inbox.popleft()
+
+    def poll(self) -> None:
+        """Take in whatever has arrived, without waiting. May be called from any thread.
+
+        Trouble with the stream is kept for `receive`; here it counts as the end of the stream.
+        """
+        if not self._reading.acquire(blocking=False):
+            return  # somebody else is at it
+        try:
+            while not self._has_ended:
+                self._take(self._sock.recv(READ_BYTES, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            pass  # nothing more has arrived
+        except ProtocolError as error:
+            self._failure = error
+            self._has_ended = True
+        except ConnectionError:
+            self._has_ended = True
+        finally:
+            self._reading.release()
+
+    def _read_blocking(self) -> None:
+        missing = self._decoder.missing
+        try:
+            if missing > READ_BYTES:  # the rest of a big frame, in one buffer
+                data = self._sock.recv(missing, socket.MSG_WAITALL)
+            else:
+                data = self._sock.recv(READ_BYTES)
+        except ConnectionError:  # a reset: the front end died with data of ours unread
+            data = b""
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            self._has_ended = True
+            return
+        for frame in self._decoder.feed(data):
+            with self._stepping:
+                self._channel.step(Side.FRONT_END, frame)
+            if type(frame) is Cancel:
+                self._cancelled.add((frame.batch_id, frame.row))
+            else:
+                self._inbox.append(frame)
+
+    # Cancelled rows.
+
+    @property
+    def has_cancelled(self) -> bool:
+        """Whether any row may be cancelled: lets the usual case skip looking at rows."""
+        return self._has_ended or bool(self._cancelled)
+
+    def is_cancelled(self, batch_id: int, row: int) -> bool:
+        """Whether nobody waits for this row any more, as far as has been read.
+
+        Args:
+            batch_id: a batch that is queued or running here.
+            row: which row, from 0.
+        """
+        return self._has_ended or (batch_id, row) in self._cancelled
+
+    def forget_answered(self) -> None:
+        """Forget cancelled rows of all batches but those still queued; call after each batch."""
+        if not self._cancelled:
+            return
+        with self._reading:
+            queued = {frame.batch_id for frame in self._inbox if type(frame) is Predict}
+            self._cancelled = {key for key in self._cancelled if key[0] in queued}
+
+    # Sending.
+
+    def send(self, *frames: Frame) -> None:
+        """Send frames in one write. May be called from any thread.
+
+        Args:
+            frames: at least one; they arrive in this order, with no other frame between.
+
+        Raises:
+            ConnectionError: the front end is gone.
+            ProtocolError: a frame must not be sent now.
+        """
+        buffers: list[Buffer] = []
+        for frame in frames:
+            buffers += encode(frame)
+        with self._writing:
+            with self._stepping:
+                for frame in frames:
+                    self._channel.step(Side.WORKER, frame)
+            if sum(map(len, buffers)) <= JOIN_BYTES:
+                self._sock.sendall(b"".join(buffers))
+            else:
+                self._write_vector([memoryview(item) for item in buffers if len(item)])
+
+    def _write_vector(self, views: list[memoryview]) -> None:
+        at = 0
+        while at < len(views):
+            sent = self._sock.sendmsg(views[at : at + MAX_VECTOR])
+            while at < len(views) and sent >= len(views[at]):
+                sent -= len(views[at])
+                at += 1
+            if sent:
+                views[at] = views[at][sent:]

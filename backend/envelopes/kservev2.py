@@ -1,0 +1,132 @@
+"""The ``kservev2`` envelope: Open Inference Protocol (KServe protocol, version 2)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tsl.protocol.errors import InvalidInput, InvalidOutput
+
+from .base import (
+    BaseEnvelope,
+    EntryPoint,
+    Rows,
+    list_member,
+    parse_document,
+    row_value,
+    split_results,
+)
+from .tensors import flatten, reshape
+
+
+class _Call(NamedTuple):
+    """One request: its row in the batch, its id ("" if it has none), the names of its inputs."""
+
+    row: int
+    request_id: str
+    input_names: list[str]
+
+
+class KServev2Envelope(BaseEnvelope):
+    """Input tensors in, output tensors out.
+
+    The handler gets the list of inputs, each a dict with ``name``, ``shape``, ``datatype`` and
+    ``data`` (nested lists; for the datatype ``BYTES`` the first element). A single request is
+    answered with one output for each result. With several requests in a batch the inputs are
+    joined, and the handler must return one result for each.
+
+    ``context.input_names`` and, if the first request has an id, ``context.input_request_id``
+    are set for the handler.
+    """
+
+    def __init__(self, handle_fn: EntryPoint) -> None:
+        super().__init__(handle_fn)
+        self._calls: list[_Call] = []
+
+    def parse_input(self, data: Rows) -> list[dict[str, Any]]:
+        """The inputs of all rows, in order."""
+        self._calls = []
+        joined: list[dict[str, Any]] = []
+        for number, row in enumerate(data):
+            try:
+                document = parse_document(row_value(row))
+                inputs = [_parse_tensor(each) for each in list_member(document, "inputs")]
+            except InvalidInput as error:
+                self.refuse(number, error)
+            else:
+                request_id = str(document.get("id") or "").strip()
+                self._calls.append(_Call(number, request_id, [each["name"] for each in inputs]))
+                joined += inputs
+        if self._calls:
+            self._tell_handler(self._calls[0])
+        return joined
+
+    def _tell_handler(self, first: _Call) -> None:
+        # A context takes any attribute of its users' choice; setattr says so to readers.
+        state = vars(self.context)
+        state["input_names"] = first.input_names
+        state.pop("input_request_id", None)
+        if first.request_id:
+            state["input_request_id"] = first.request_id
+
+    def format_output(self, data: Any) -> list[dict[str, Any]]:
+        """One answer document for each row.
+
+        Raises:
+            InvalidOutput: the results are no list, or cannot be told apart by request.
+        """
+        if not isinstance(data, list | tuple) and not hasattr(data, "tolist"):
+            msg = "The handler must return a list of output tensors."
+            raise InvalidOutput(msg)
+        if len(self._calls) == 1:
+            return [self._document(self._calls[0], list(data))]
+        shares = split_results(data, [len(call.input_names) for call in self._calls])
+        return [self._document(*pair) for pair in zip(self._calls, shares, strict=True)]
+
+    def _document(self, call: _Call, results: list[Any]) -> dict[str, Any]:
+        manifest = self.context.manifest or {}
+        model = manifest.get("model") or {}
+        return {
+            "id": call.request_id or self.context.get_request_id(call.row),
+            "model_name": model.get("modelName") or self.context.model_name,
+            "model_version": model.get("modelVersion") or "1.0",
+            "outputs": [
+                _output(_output_name(call, index), result) for index, result in enumerate(results)
+            ],
+        }
+
+
+def _parse_tensor(tensor: Any) -> dict[str, Any]:
+    if not isinstance(tensor, dict):
+        msg = "Each input must be a JSON object with name, shape, datatype and data."
+        raise InvalidInput(msg)
+    missing = [key for key in ("name", "shape", "datatype", "data") if key not in tensor]
+    if missing:
+        msg = f"An input lacks {', '.join(missing)}."
+        raise InvalidInput(msg)
+    name, data = str(tensor["name"]), tensor["data"]
+    if not isinstance(data, list):
+        msg = f"The data of input {name!r} must be a list."
+        raise InvalidInput(msg)
+    if tensor["datatype"] != "BYTES":
+        value = reshape(data, tensor["shape"], name)
+    elif data:
+        value = data[0]
+    else:
+        msg = f"The data of input {name!r} is empty."
+        raise InvalidInput(msg)
+    return {
+        "name": name,
+        "shape": tensor["shape"],
+        "datatype": tensor["datatype"],
+        "data": value,
+    }
+
+
+def _output_name(call: _Call, index: int) -> str:
+    names = call.input_names
+    return names[index] if index < len(names) else f"output-{index}"
+
+
+def _output(name: str, result: Any) -> dict[str, Any]:
+    values, datatype = flatten(result)
+    return {"name": name, "datatype": datatype, "data": values, "shape": [len(values)]}

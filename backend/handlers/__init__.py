@@ -1,0 +1,1 @@
+"""Built-in handlers, one class per module; importing one of them imports torch."""

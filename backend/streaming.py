@@ -1,0 +1,192 @@
+"""Intermediate answers of a running batch, and whether anybody still waits for it.
+
+A worker has one `ReplyStream`. It is open while a handler call runs and refuses chunks at all
+other times, so that a thread the handler left behind cannot write into somebody else's answer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any, Protocol
+
+from tsl.protocol.frames import Chunk, Frame, Predict
+
+from .context import Context
+from .encoding import encode_element
+
+
+class ClientDisconnected(Exception):
+    """All clients of the running batch are gone: stop working, nobody reads the answer.
+
+    An ordinary exception: a handler that does not expect it ends at once, one that cleans up
+    after any exception does so.
+    """
+
+
+class Outlet(Protocol):
+    """What a stream needs of the connection; see `connection.Connection`."""
+
+    @property
+    def has_cancelled(self) -> bool:
+        """Whether any row may be cancelled."""
+
+    def poll(self) -> None:
+        """Take in what has arrived."""
+
+    def is_cancelled(self, batch_id: int, row: int) -> bool:
+        """Whether nobody waits for this row."""
+
+    def send(self, *frames: Frame) -> None:
+        """Send frames in one write."""
+
+
+class ReplyStream:
+    """The running batch's line to the front end. All methods may be called from any thread.
+
+    Args:
+        outlet: the connection.
+        max_response_bytes: limit for one encoded value.
+    """
+
+    def __init__(self, outlet: Outlet, max_response_bytes: int) -> None:
+        self._outlet = outlet
+        self._max_response_bytes = max_response_bytes
+        # Of a group of processes that serve one model together, the first one speaks.
+        self._is_silent = os.environ.get("LOCAL_RANK", "0") != "0"
+        self._lock = Lock()
+        self._batch: Predict | None = None
+        self._context: Context | None = None
+
+    def open(self, batch: Predict, context: Context) -> None:
+        """A handler call begins.
+
+        Args:
+            batch: what it works on.
+            context: where it says status and headers.
+        """
+        with self._lock:
+            self._batch = batch
+            self._context = context
+
+    def close(self) -> None:
+        """The handler call is over: its batch gets no chunks from now on."""
+        with self._lock:
+            self._batch = None
+            self._context = None
+
+    def is_cancelled(self, row: int) -> bool:
+        """Whether nobody waits for this row any more; False when no batch is running."""
+        batch = self._batch
+        if batch is None:
+            return False
+        self._outlet.poll()
+        return self._outlet.is_cancelled(batch.batch_id, row)
+
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits for any row, as far as is known without looking again."""
+        batch = self._batch
+        if batch is None or not self._outlet.has_cancelled:
+            return False
+        return all(self._outlet.is_cancelled(batch.batch_id, row) for row in range(len(batch.rows)))
+
+    def send(self, values: Sequence[Any], req_id_map: Mapping[int, str]) -> None:
+        """Send one value to each of some requests, in one write.
+
+        Args:
+            values: indexed by the keys of ``req_id_map``.
+            req_id_map: index into ``values`` → request id. A key that comes with an id of
+                another batch is taken for the row itself.
+
+        Raises:
+            ClientDisconnected: nobody waits for any row of the batch.
+            InvalidOutput, ResponseTooLarge: a value cannot be sent.
+            LookupError: ``values`` is too short, or there is no such row.
+            RuntimeError: no handler call is running.
+        """
+        if self._is_silent:
+            return
+        with self._lock:
+            batch, context = self._batch, self._context
+            if batch is None or context is None:
+                msg = (
+                    "an intermediate response was sent when no handler call was running; "
+                    "end your threads before handle() returns"
+                )
+                raise RuntimeError(msg)
+            self._outlet.poll()
+            if self.is_abandoned():
+                raise ClientDisconnected("all clients of this batch have disconnected")
+            chunks = []
+            for key, row in _rows_of(batch, context, req_id_map):
+                if not self._outlet.is_cancelled(batch.batch_id, row):
+                    body = encode_element(values[key], self._max_response_bytes)
+                    status, phrase, headers = context.reply_head(row)
+                    chunks.append(Chunk(batch.batch_id, row, status, phrase, headers, body))
+            if not chunks:
+                return
+            try:
+                self._outlet.send(*chunks)
+            except ConnectionError as error:
+                raise ClientDisconnected("the front end is gone") from error
+
+
+def _rows_of(
+    batch: Predict, context: Context, req_id_map: Mapping[int, str]
+) -> list[tuple[int, int]]:
+    """Pair each key of a request id map with the row it speaks of."""
+    if req_id_map is context.request_ids:
+        return [(row, row) for row in req_id_map]
+    known = {row.request_id: index for index, row in enumerate(batch.rows)}
+    pairs = [(key, known.get(request_id, key)) for key, request_id in req_id_map.items()]
+    for key, row in pairs:
+        if not 0 <= row < len(batch.rows):
+            msg = f"the batch has {len(batch.rows)} rows, there is no row {key}"
+            raise LookupError(msg)
+    return pairs
+
+
+_current: ReplyStream | None = None
+
+
+def set_current_stream(stream: ReplyStream | None) -> None:
+    """Name this process's stream, for handlers that send without a context.
+
+    The old name of the function lets handlers leave the context out; a worker process has one
+    stream for all its life, so there is only one that can be meant.
+    """
+    global _current
+    _current = stream
+
+
+def send_intermediate_predict_response(
+    ret: Sequence[Any],
+    req_id_map: Mapping[int, str],
+    message: str,
+    code: int,
+    context: Context | None = None,
+) -> None:
+    """Send one chunk to each of some requests at once; the handler's result is the last chunk.
+
+    Args:
+        ret: values to send, indexed by the keys of ``req_id_map``.
+        req_id_map: index → request id; normally ``context.request_ids``.
+        message: for compatibility; not sent.
+        code: for compatibility; the status comes from the context.
+        context: what ``handle`` was called with.
+
+    Raises:
+        ClientDisconnected: nobody waits for any row of the batch; stop working.
+        InvalidOutput, ResponseTooLarge: a value cannot be sent.
+        LookupError: ``ret`` is too short, or there is no such row.
+        RuntimeError: no handler call is running.
+    """
+    del message, code
+    stream = getattr(context, "cl_socket", None)
+    if not isinstance(stream, ReplyStream):
+        stream = _current
+    if stream is None:
+        msg = "intermediate responses can be sent only inside of a worker, from handle()"
+        raise RuntimeError(msg)
+    stream.send(ret, req_id_map)

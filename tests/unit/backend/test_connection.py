@@ -1,0 +1,247 @@
+"""The worker's end of the socket, over a socket that is two lists."""
+
+import socket
+
+import pytest
+
+from tsl.backend.connection import JOIN_BYTES, MAX_VECTOR, READ_BYTES, Connection
+from tsl.protocol.codec import FrameDecoder, encode
+from tsl.protocol.errors import ProtocolError
+from tsl.protocol.frames import (
+    PROTOCOL_VERSION,
+    Cancel,
+    Hello,
+    Load,
+    Loaded,
+    Part,
+    Ping,
+    Pong,
+    Predict,
+    Reply,
+    Result,
+    Row,
+    Shutdown,
+)
+
+HELLO = Hello(PROTOCOL_VERSION, "w1", "secret", 7)
+LOAD = Load("m", "/m", "h.py", "", 1, -1, True, 1000, True, "")
+
+
+class FakeSocket:
+    """Gives what was put into it; an exception in the list is raised."""
+
+    def __init__(self):
+        self.incoming = []
+        self.sent = bytearray()
+        self.writes = 0
+        self.closed = False
+        self.most_per_write = None
+
+    def put(self, *frames):
+        self.incoming.append(b"".join(b"".join(encode(frame)) for frame in frames))
+
+    def recv(self, size, flags=0):
+        if not self.incoming:
+            if flags & socket.MSG_DONTWAIT:
+                raise BlockingIOError
+            raise AssertionError("a real socket would wait for ever")
+        item = self.incoming.pop(0)
+        if isinstance(item, BaseException):
+            raise item
+        if len(item) > size:
+            self.incoming.insert(0, item[size:])
+        return item[:size]
+
+    def sendall(self, data):
+        self.writes += 1
+        self.sent += data
+
+    def sendmsg(self, buffers):
+        assert len(buffers) <= MAX_VECTOR
+        self.writes += 1
+        data = b"".join(buffers)[: self.most_per_write]
+        self.sent += data
+        return len(data)
+
+    def close(self):
+        self.closed = True
+
+    def frames(self):
+        return FrameDecoder().feed(bytes(self.sent))
+
+
+def predict(batch_id, size=3):
+    return Predict(batch_id, [Row("r", [], [], [Part("body", "", b"x" * size)])])
+
+
+@pytest.fixture
+def sock():
+    return FakeSocket()
+
+
+@pytest.fixture
+def serving(sock):
+    """A connection that has come as far as serving."""
+    connection = Connection(sock)
+    connection.send(HELLO)
+    sock.put(LOAD)
+    assert connection.receive() == LOAD
+    connection.send(Loaded(1.0))
+    sock.sent.clear()
+    sock.writes = 0
+    return connection
+
+
+def test_frames_that_arrive_together_are_received_one_by_one(sock, serving):
+    sock.put(Ping(1), Ping(2))
+
+    assert [serving.receive(), serving.receive()] == [Ping(1), Ping(2)]
+
+
+def test_a_frame_that_arrives_in_pieces_is_received_whole(sock, serving):
+    data = b"".join(encode(predict(1, size=3 * READ_BYTES)))
+    sock.incoming = [data[:5], data[5:100], data[100:]]
+
+    assert serving.receive() == predict(1, size=3 * READ_BYTES)
+
+
+@pytest.mark.parametrize("end", [b"", ConnectionResetError()], ids=["eof", "reset"])
+def test_the_end_of_the_stream_is_received_as_none(sock, serving, end):
+    sock.incoming = [end]
+
+    assert serving.receive() is None
+    assert serving.receive() is None
+
+
+def test_a_frame_out_of_place_is_an_error(sock, serving):
+    sock.put(LOAD)
+
+    with pytest.raises(ProtocolError, match="Load from FRONT_END"):
+        serving.receive()
+
+
+def test_cancel_overtakes_what_is_queued_before_it(sock, serving):
+    sock.put(predict(1), predict(2), Cancel(2, 0))
+
+    assert serving.receive() == predict(1)
+    assert serving.has_cancelled
+    assert serving.is_cancelled(2, 0)
+    assert not serving.is_cancelled(1, 0)
+
+
+def test_poll_takes_in_what_has_arrived_and_does_not_wait(sock, serving):
+    sock.put(predict(1))
+    serving.receive()
+    sock.put(Cancel(1, 0), Ping(5))
+
+    serving.poll()
+
+    assert serving.is_cancelled(1, 0)
+    assert serving.receive() == Ping(5)
+
+
+def test_poll_that_meets_the_end_cancels_everything_and_tells_later(sock, serving):
+    sock.put(Ping(1))
+    sock.incoming.append(b"")
+
+    serving.poll()
+
+    assert serving.is_cancelled(1, 0)
+    assert serving.receive() == Ping(1)
+    assert serving.receive() is None
+
+
+def test_poll_that_meets_rubbish_leaves_the_error_to_receive(sock, serving):
+    sock.incoming = [b"\xff" * 20]
+
+    serving.poll()
+
+    assert serving.has_cancelled
+    with pytest.raises(ProtocolError):
+        serving.receive()
+
+
+def test_poll_survives_a_reset(sock, serving):
+    sock.incoming = [ConnectionResetError()]
+
+    serving.poll()
+
+    assert serving.receive() is None
+
+
+def test_poll_leaves_a_reader_alone(sock, serving):
+    sock.put(Ping(1))
+
+    with serving._reading:
+        serving.poll()
+
+    assert len(sock.incoming) == 1
+
+
+def test_answered_batches_are_forgotten_and_queued_ones_are_not(sock, serving):
+    sock.put(predict(1), predict(2), Cancel(1, 0), Cancel(2, 0))
+    serving.receive()
+
+    serving.forget_answered()
+
+    assert not serving.is_cancelled(1, 0)
+    assert serving.is_cancelled(2, 0)
+
+
+def test_cancel_that_crossed_the_answer_is_forgotten(sock, serving):
+    sock.put(Cancel(1, 0))
+    sock.put(Cancel(1, 1))
+    sock.put(Ping(1))
+
+    serving.receive()
+
+    assert not serving.has_cancelled
+
+
+def test_frames_are_sent_in_one_write_and_in_order(sock, serving):
+    answer = Result(1, 5, [Reply(0, "", [], "", b"answer")])
+
+    serving.send(Pong(1), answer)
+
+    assert sock.writes == 1
+    assert sock.frames() == [Pong(1), answer]
+
+
+@pytest.mark.parametrize("most", [None, 1000, JOIN_BYTES + 5], ids=["whole", "bits", "halves"])
+def test_a_big_answer_is_sent_whole_however_little_the_socket_takes(sock, serving, most):
+    sock.most_per_write = most
+    answer = Result(1, 5, [Reply(0, "", [], "", bytes([n]) * JOIN_BYTES) for n in range(3)])
+
+    serving.send(answer)
+
+    assert sock.frames() == [answer]
+
+
+def test_an_answer_of_many_bodies_respects_the_limit_of_a_vector(sock, serving):
+    answer = Result(1, 5, [Reply(0, "", [], "", b"x" * 20) for _ in range(MAX_VECTOR + 1)])
+
+    serving.send(answer)
+
+    assert sock.frames() == [answer]
+
+
+def test_a_frame_that_must_not_be_sent_is_not(sock, serving):
+    with pytest.raises(ProtocolError, match="Hello from WORKER"):
+        serving.send(HELLO)
+
+    assert not sock.sent
+
+
+def test_answers_may_follow_a_shutdown_that_was_read(sock, serving):
+    sock.put(predict(1), Shutdown("bye"))
+    serving.receive()
+
+    serving.send(Result(1, 0, []))
+
+    assert serving.receive() == Shutdown("bye")
+
+
+def test_close_closes_the_socket(sock, serving):
+    serving.close()
+
+    assert sock.closed

@@ -1,0 +1,90 @@
+"""The older metrics interface: `Metric`, `MetricsStore`, `emit_metrics`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tsl.backend.metrics import (
+    Dimension,
+    Metric,
+    MetricEncoder,
+    MetricsCacheValueError,
+    MetricsStore,
+    emit_metrics,
+)
+
+
+def test_counter_adds_and_everything_else_replaces():
+    counter = Metric("Hits", 1, "count", [], metric_method="counter")
+    gauge = Metric("Heat", 1, "celsius", [])
+
+    counter.update(2)
+    gauge.update(2)
+
+    assert (counter.value, gauge.value) == (3, 2)
+    counter.reset()
+    assert counter.value == 0
+
+
+def test_text_form_is_a_metric_line():
+    text = str(Metric("CPU", 0.5, "percent", [Dimension("Level", "Host")], "id-0"))
+
+    assert text.startswith("CPU.Percent:0.5|#Level:Host|#hostname:")
+    assert text.endswith(",id-0")
+
+
+def test_metric_as_json():
+    document = json.loads(
+        json.dumps([Metric("CPU", 0.5, "ms", [Dimension("Level", "Host")])], cls=MetricEncoder)
+    )
+
+    assert document[0]["MetricName"] == "CPU"
+    assert document[0]["Unit"] == "Milliseconds"
+    assert document[0]["Dimensions"] == [{"Name": "Level", "Value": "Host"}]
+
+
+def test_encoder_still_refuses_other_objects():
+    with pytest.raises(TypeError):
+        json.dumps(object(), cls=MetricEncoder)
+
+
+def test_store_keeps_one_metric_for_each_series():
+    store = MetricsStore({0: "a", 1: "b"}, "m")
+
+    store.add_counter("Hits", 1)
+    store.add_counter("Hits", 2)
+    store.add_counter("Hits", 1, idx=1)
+    store.add_time("Took", 5, unit="s")
+
+    assert [(metric.name, metric.value) for metric in store.store] == [
+        ("Hits", 3),
+        ("Hits", 1),
+        ("Took", 5),
+    ]
+    assert store.store[0].request_id == "a,b"
+    assert store.store[1].request_id == "b"
+
+
+def test_store_marks_errors_and_checks_units():
+    store = MetricsStore({0: "a"}, "m")
+
+    store.add_error("Broken", 1)
+    store.add_size("Size", 1, unit="kB")
+    store.add_percent("Full", 50)
+    store.add_metric("Heat", 20, "celsius")
+
+    assert [str(each) for each in store.store[0].dimensions] == ["ModelName:m", "Level:Error"]
+    assert [metric.unit for metric in store.store[1:]] == ["Kilobytes", "Percent", "celsius"]
+    with pytest.raises(MetricsCacheValueError):
+        store.add_time("Took", 1, unit="h")
+    with pytest.raises(MetricsCacheValueError):
+        store.add_size("Size", 1, unit="TB")
+
+
+def test_emitted_metrics_are_lines_on_standard_output(capsys):
+    emit_metrics([Metric("A", 1, "ms", []), Metric("B", 1, "ms", [])])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:11] for line in lines] == ["[METRICS]A.", "[METRICS]B."]

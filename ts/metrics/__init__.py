@@ -1,0 +1,5 @@
+"""Metrics that handlers record."""
+
+from . import dimension, metric, metric_encoder, metrics_store, unit
+
+__all__ = ["dimension", "metric", "metric_encoder", "metrics_store", "unit"]

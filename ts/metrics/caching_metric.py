@@ -1,0 +1,5 @@
+"""A declared metric."""
+
+from tsl.backend.metrics import CachingMetric
+
+__all__ = ["CachingMetric"]

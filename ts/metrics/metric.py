@@ -1,0 +1,5 @@
+"""A metric with its current value."""
+
+from tsl.backend.metrics import Metric
+
+__all__ = ["Metric"]

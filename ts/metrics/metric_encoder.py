@@ -1,0 +1,5 @@
+"""Metrics as JSON."""
+
+from tsl.backend.metrics import MetricEncoder
+
+__all__ = ["MetricEncoder"]

@@ -1,0 +1,5 @@
+"""Kinds of metrics."""
+
+from tsl.backend.metrics import MetricTypes
+
+__all__ = ["MetricTypes"]

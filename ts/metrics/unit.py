@@ -1,0 +1,5 @@
+"""Names of units."""
+
+from tsl.backend.metrics import Units
+
+__all__ = ["Units"]

@@ -1,0 +1,1 @@
+"""Messages between server and worker; private but for one function."""

@@ -1,0 +1,7 @@
+"""Calls a handler on batches."""
+
+from tsl.backend.metrics import emit_metrics
+from tsl.backend.service import PREDICTION_METRIC, Service
+from tsl.backend.util import PredictionException
+
+__all__ = ["PREDICTION_METRIC", "PredictionException", "Service", "emit_metrics"]

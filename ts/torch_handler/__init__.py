@@ -1,0 +1,1 @@
+"""Handlers to use or to subclass; importing one of them imports torch."""
