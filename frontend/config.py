@@ -1,0 +1,535 @@
+"""The whole server configuration as one frozen value.
+
+Merged and validated once by `ServerConfig.load`, which is pure: the text of the file, the
+environment and the command line's values come in as arguments; config_merge.py says which of
+them counts, config_fields.py how text becomes a value. After that nobody reads ``os.environ``;
+classes take the single values they need. `find_config_file` and `read_config_file` are the two
+functions that look at the disk.
+
+The reference page, docs/configuration.md, is generated from the fields below.
+"""
+
+# ruff: noqa: RUF009  (`setting` makes a dataclass field; it is not a shared default value)
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tsl.protocol.errors import ConfigError
+
+from .addresses import Address
+from .config_fields import (
+    InitialModels,
+    Setting,
+    address,
+    boolean,
+    choice,
+    initial_models,
+    minutes_or_default,
+    model_options,
+    optional_json_object,
+    optional_path,
+    optional_pattern,
+    optional_whole_number,
+    path,
+    pattern_list,
+    seconds,
+    setting,
+    settings_of,
+    temporary_dir,
+    text,
+    whole_number,
+)
+from .config_merge import merge
+
+CONFIG_FILE_NAME: Final = "config.properties"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Every setting of a server.
+
+    Sizes are bytes and times seconds where the name does not say otherwise. A field's name is
+    its property name, with the unit added where the property has none.
+
+    Attributes:
+        sources: where the value of each property comes from: ``default``, ``file``,
+            ``command line`` or ``environment``.
+        ignored: properties of the file that only the Java server has a use for.
+        warnings: sentences about properties that are unknown or had to be left at their default.
+    """
+
+    # -- listeners
+    inference_address: Address = setting(
+        "inference_address",
+        address(80, 443),
+        "http://127.0.0.1:8080",
+        "Where the inference API listens: `http://host[:port]` or `unix:/path`.",
+    )
+    management_address: Address = setting(
+        "management_address",
+        address(8081, 8444),
+        "http://127.0.0.1:8081",
+        "Where the management API listens; it may be the inference address.",
+    )
+    metrics_address: Address = setting(
+        "metrics_address",
+        address(8082, 8445),
+        "http://127.0.0.1:8082",
+        "Where the metrics API listens.",
+    )
+    enable_metrics_api: bool = setting(
+        "enable_metrics_api", boolean, "true", "Open the metrics listener."
+    )
+    grpc_inference_address: str = setting(
+        "grpc_inference_address", text, "127.0.0.1", "Host of the gRPC inference API."
+    )
+    grpc_inference_port: int = setting(
+        "grpc_inference_port", whole_number(0, 65535), "7070", "Port of the gRPC inference API."
+    )
+    grpc_management_address: str = setting(
+        "grpc_management_address", text, "127.0.0.1", "Host of the gRPC management API."
+    )
+    grpc_management_port: int = setting(
+        "grpc_management_port", whole_number(0, 65535), "7071", "Port of the gRPC management API."
+    )
+    grpc_inference_max_connection_age_ms: int | None = setting(
+        "grpc_inference_max_connection_age_ms",
+        optional_whole_number(1),
+        "",
+        "Longest life of a gRPC inference connection, in milliseconds.",
+    )
+    grpc_inference_max_connection_age_grace_ms: int | None = setting(
+        "grpc_inference_max_connection_age_grace_ms",
+        optional_whole_number(0),
+        "",
+        "Time for running calls after that, in milliseconds.",
+    )
+    grpc_management_max_connection_age_ms: int | None = setting(
+        "grpc_management_max_connection_age_ms",
+        optional_whole_number(1),
+        "",
+        "Longest life of a gRPC management connection, in milliseconds.",
+    )
+    grpc_management_max_connection_age_grace_ms: int | None = setting(
+        "grpc_management_max_connection_age_grace_ms",
+        optional_whole_number(0),
+        "",
+        "Time for running calls after that, in milliseconds.",
+    )
+    cors_allowed_origin: str = setting(
+        "cors_allowed_origin", text, "", "Value of `access-control-allow-origin`; empty for none."
+    )
+    cors_allowed_methods: str = setting(
+        "cors_allowed_methods", text, "", "Value of `access-control-allow-methods`."
+    )
+    cors_allowed_headers: str = setting(
+        "cors_allowed_headers", text, "", "Value of `access-control-allow-headers`."
+    )
+
+    # -- encryption
+    enable_grpc_ssl: bool = setting(
+        "enable_grpc_ssl",
+        boolean,
+        "false",
+        "Encrypt gRPC; needs `certificate_file` and `private_key_file`.",
+    )
+    keystore: Path | None = setting(
+        "keystore", optional_path, "", "Key store; beats `private_key_file` and `certificate_file`."
+    )
+    keystore_pass: str = setting(
+        "keystore_pass", text, "changeit", "Password of the key store.", secret=True
+    )
+    keystore_type: str = setting("keystore_type", text, "PKCS12", "Format of the key store.")
+    private_key_file: Path | None = setting(
+        "private_key_file", optional_path, "", "Private key, PEM (PKCS#8 or PKCS#1)."
+    )
+    certificate_file: Path | None = setting(
+        "certificate_file", optional_path, "", "X.509 certificate chain, PEM."
+    )
+
+    # -- models
+    model_store: Path | None = setting(
+        "model_store", optional_path, "", "Folder with the model archives; required to start."
+    )
+    workflow_store: Path | None = setting(
+        "workflow_store",
+        optional_path,
+        "",
+        "Folder with the workflow archives; the model store if not given.",
+    )
+    load_models: InitialModels = setting(
+        "load_models",
+        initial_models,
+        "",
+        "Models to load at start: `all`, or a comma-separated list of `archive` and `name=archive`.",
+    )
+    models: Mapping[str, Mapping[str, Mapping[str, Any]]] = setting(
+        "models",
+        model_options,
+        "",
+        "JSON with options per model and version, used for models loaded at start.",
+        env=False,
+    )
+    model_snapshot: Mapping[str, Any] | None = setting(
+        "model_snapshot",
+        optional_json_object,
+        "",
+        "JSON with the models to restore; `load_models` is not used then.",
+        env=False,
+    )
+    default_workers_per_model: int = setting(
+        "default_workers_per_model",
+        whole_number(0),
+        "0",
+        "Workers of a model that does not say; 0: one per GPU, else per CPU, for models loaded "
+        "at start and none for models registered later.",
+    )
+    default_response_timeout_s: int = setting(
+        "default_response_timeout",
+        whole_number(1),
+        "120",
+        "Seconds a model may take for an answer.",
+    )
+    default_startup_timeout_s: int = setting(
+        "default_startup_timeout", whole_number(1), "120", "Seconds a worker may take to load."
+    )
+    unregister_model_timeout_s: int = setting(
+        "unregister_model_timeout",
+        whole_number(1),
+        "120",
+        "Seconds that unregistering a model may take.",
+    )
+    default_service_handler: str = setting(
+        "default_service_handler", text, "", "Handler of models that name none (`module:function`)."
+    )
+    service_envelope: str = setting(
+        "service_envelope",
+        text,
+        "",
+        "How requests wrap their data: `body`, `json`, `kserve` or `kservev2`.",
+    )
+    install_py_dep_per_model: bool = setting(
+        "install_py_dep_per_model", boolean, "false", "Install the archive's requirements file."
+    )
+    allowed_urls: str = setting(
+        "allowed_urls",
+        pattern_list,
+        "file://.*|http(s)?://.*",
+        "Comma-separated regular expressions of the URLs that archives may come from. The variable "
+        "also needs `use_env_allowed_urls=true`.",
+    )
+    use_env_allowed_urls: bool = setting(
+        "use_env_allowed_urls", boolean, "false", "Let `TS_ALLOWED_URLS` override.", env=False
+    )
+
+    # -- limits
+    job_queue_size: int = setting(
+        "job_queue_size", whole_number(1), "100", "Requests that may wait, per model version."
+    )
+    job_queue_bytes: int = setting(
+        "job_queue_bytes",
+        whole_number(1),
+        "268435456",
+        "Bytes of request bodies that may wait, per model version.",
+        own=True,
+    )
+    max_request_size_bytes: int = setting(
+        "max_request_size", whole_number(1), "6553500", "Largest request body, in bytes."
+    )
+    max_response_size_bytes: int = setting(
+        "max_response_size", whole_number(1), "6553500", "Largest answer of a model, in bytes."
+    )
+    max_request_line_size_bytes: int = setting(
+        "max_request_line_size",
+        whole_number(64),
+        "4096",
+        "Longest request line, in bytes.",
+        own=True,
+    )
+    max_header_size_bytes: int = setting(
+        "max_header_size", whole_number(256), "8192", "Largest header section, in bytes.", own=True
+    )
+    max_connections: int = setting(
+        "max_connections",
+        whole_number(1),
+        "10000",
+        "Client connections that may be open.",
+        own=True,
+    )
+    keep_alive_timeout_s: float = setting(
+        "keep_alive_timeout", seconds, "75", "Seconds an idle connection is kept.", own=True
+    )
+    request_read_timeout_s: float = setting(
+        "request_read_timeout",
+        seconds,
+        "60",
+        "Seconds within which a request, head and body, must arrive.",
+        own=True,
+    )
+    client_write_timeout_s: float = setting(
+        "client_write_timeout",
+        seconds,
+        "60",
+        "Seconds after which a client that does not read its answer is cut off.",
+        own=True,
+    )
+    drain_timeout_s: float = setting(
+        "drain_timeout",
+        seconds,
+        "25",
+        "Seconds that running requests get when the server is told to stop.",
+        own=True,
+    )
+
+    # -- API behaviour
+    enable_model_api: bool = setting(
+        "enable_model_api", boolean, "false", "Allow to register and unregister models by the API."
+    )
+    disable_token_authorization: bool = setting(
+        "disable_token_authorization", boolean, "false", "Serve without tokens."
+    )
+    token_expiration_min: float = setting(
+        "token_expiration_min",
+        minutes_or_default,
+        "60",
+        "Minutes after which tokens expire.",
+        env="TS_TOKEN_EXPIRATION_TIME_MIN",
+    )
+    status_codes: str = setting(
+        "status_codes",
+        choice("torchserve", "standard"),
+        "torchserve",
+        "`torchserve` answers errors with the statuses of TorchServe, `standard` with those "
+        "that HTTP asks for.",
+        own=True,
+    )
+    ts_open_inference_protocol: bool = setting(
+        "ts_open_inference_protocol",
+        boolean,
+        "false",
+        "Open Inference Protocol (`/v2`). The variable is always read; `oip` switches on, any "
+        "other text off.",
+        env=False,
+    )
+    ts_header_key_sequence_id: str = setting(
+        "ts_header_key_sequence_id",
+        text,
+        "ts_request_sequence_id",
+        "Header with the id of a sequence.",
+        env="TS_HEADER_KEY_SEQUENCE_ID",
+    )
+    ts_header_key_sequence_start: str = setting(
+        "ts_header_key_sequence_start",
+        text,
+        "ts_request_sequence_start",
+        "Header that starts a sequence.",
+        env="TS_HEADER_KEY_SEQUENCE_START",
+    )
+    ts_header_key_sequence_end: str = setting(
+        "ts_header_key_sequence_end",
+        text,
+        "ts_request_sequence_end",
+        "Header that ends a sequence.",
+        env="TS_HEADER_KEY_SEQUENCE_END",
+    )
+
+    # -- workers
+    worker_start: str = setting(
+        "worker_start",
+        choice("auto", "fork", "spawn"),
+        "auto",
+        "How workers start: `fork` from a process that has loaded torch, `spawn` a fresh one, "
+        "or `auto` for fork where that is safe.",
+        own=True,
+    )
+    number_of_gpu: int | None = setting(
+        "number_of_gpu",
+        optional_whole_number(0),
+        "",
+        "GPUs to use at most; all that are found if not given.",
+    )
+    initial_worker_port: int = setting(
+        "initial_worker_port", whole_number(0), "9000", "Worker ids count up from here."
+    )
+    initial_distribution_port: int = setting(
+        "initial_distribution_port",
+        whole_number(0, 65535),
+        "29500",
+        "First port for workers that run in parallel by torchrun.",
+    )
+    blacklist_env_vars: re.Pattern[str] | None = setting(
+        "blacklist_env_vars",
+        optional_pattern,
+        "",
+        "Regular expression of the environment variables that workers do not get.",
+    )
+    decode_input_request: bool = setting(
+        "decode_input_request", boolean, "true", "Decode text and JSON bodies for the handler."
+    )
+    limit_max_image_pixels: bool = setting(
+        "limit_max_image_pixels", boolean, "true", "Keep Pillow's limit against image bombs."
+    )
+    cpu_launcher_enable: bool = setting(
+        "cpu_launcher_enable", boolean, "false", "Start workers by `torch.backends.xeon.run_cpu`."
+    )
+    cpu_launcher_args: str = setting(
+        "cpu_launcher_args", text, "", "Arguments of the CPU launcher."
+    )
+    ipex_enable: bool = setting(
+        "ipex_enable", boolean, "false", "Hand `TS_IPEX_ENABLE` to workers."
+    )
+    ipex_gpu_enable: bool = setting(
+        "ipex_gpu_enable", boolean, "false", "Hand `TS_IPEX_GPU_ENABLE` to workers."
+    )
+    debug: bool = setting(
+        "debug", boolean, "false", "One worker per model, started by hand; no timeouts."
+    )
+    model_server_home: str = setting(
+        "model_server_home",
+        text,
+        "",
+        "Folder added to the workers' PYTHONPATH.",
+        always_env=("TS_MODEL_SERVER_HOME",),
+    )
+
+    # -- metrics
+    metrics_mode: str = setting(
+        "metrics_mode",
+        choice("log", "prometheus", "legacy", tolerant=True),
+        "log",
+        "`log` writes metrics to log files, `prometheus` offers them at `/metrics`, `legacy` "
+        "writes those of old handlers as they come.",
+    )
+    metrics_config: Path | None = setting(
+        "metrics_config",
+        optional_path,
+        "",
+        "Definition of the metrics; the built-in one if not given.",
+    )
+    model_metrics_auto_detect: bool = setting(
+        "model_metrics_auto_detect",
+        boolean,
+        "false",
+        "Accept metrics of handlers that the definition does not name.",
+    )
+    disable_system_metrics: bool = setting(
+        "disable_system_metrics", boolean, "false", "Do not measure CPU, memory and disk."
+    )
+    system_metrics_cmd: str = setting(
+        "system_metrics_cmd",
+        text,
+        "",
+        "Command that prints system metrics; built in if not given.",
+        env=False,
+    )
+    metric_time_interval_s: int = setting(
+        "metric_time_interval",
+        whole_number(1),
+        "60",
+        "Seconds between two system measurements.",
+        env=False,
+    )
+
+    # -- where things are
+    log_location: Path = setting(
+        "log_location",
+        path,
+        "logs",
+        "Folder of the logs.",
+        env=False,
+        always_env=("LOG_LOCATION",),
+        own=True,
+    )
+    metrics_location: Path = setting(
+        "metrics_location",
+        path,
+        "logs",
+        "Folder of the metric logs.",
+        env=False,
+        always_env=("METRICS_LOCATION",),
+        own=True,
+    )
+    work_dir: Path = setting(
+        "work_dir",
+        temporary_dir,
+        "",
+        "Folder of the pid file, the sockets and the unpacked models; the system's temporary "
+        "folder if neither variable is set.",
+        env=False,
+        always_env=("TEMP", "TMPDIR"),
+        in_file=False,
+        own=True,
+    )
+    enable_envvars_config: bool = setting(
+        "enable_envvars_config", boolean, "false", "Let `TS_*` variables override.", env=False
+    )
+
+    sources: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def load(
+        cls, file_text: str | None, environ: Mapping[str, str], overrides: Mapping[str, Any]
+    ) -> ServerConfig:
+        """Merge and validate: defaults < file < command line < environment.
+
+        Args:
+            file_text: content of the properties file; None when there is no file.
+            environ: environment variables; ``TS_*`` only count if the file allows it.
+            overrides: values of the command line by property name; a text is parsed as if it
+                stood in the file, anything else is taken as it is.
+
+        Raises:
+            ConfigError: with every problem that was found.
+        """
+        merged = merge(settings_of(cls), file_text, environ, overrides)
+        values = {"workflow_store": merged.values.get("model_store"), **merged.values}
+        return cls(
+            **values, sources=merged.sources, ignored=merged.ignored, warnings=merged.warnings
+        )
+
+
+SETTINGS: Final[Mapping[str, Setting]] = settings_of(ServerConfig)
+"""What is known about each setting, by field name."""
+
+
+# -- the file --------------------------------------------------------------------------------
+
+
+def find_config_file(
+    environ: Mapping[str, str], option: Path | None, working_dir: Path
+) -> Path | None:
+    """Which properties file counts: ``TS_CONFIG_FILE``, the option, ``config.properties``.
+
+    A file that was asked for is returned whether it exists or not, so that reading it fails.
+    """
+    from_environment = environ.get("TS_CONFIG_FILE")
+    if from_environment:
+        return Path(from_environment)
+    if option is not None:
+        return option
+    beside = working_dir / CONFIG_FILE_NAME
+    return beside if beside.is_file() else None
+
+
+def read_config_file(file: Path) -> str:
+    """Content of a properties file: UTF-8, or Latin-1 as Java's own files.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        msg = f"The configuration file {file} cannot be read: {error.strerror}."
+        raise ConfigError(msg) from error
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

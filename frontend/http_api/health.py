@@ -1,0 +1,88 @@
+"""Liveness and readiness: ``/ping``, KServe v1 and the Open Inference Protocol's routes."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from ..registry import ModelRegistry, ServedModel
+from .exchange import Exchange
+from .router import Params
+
+UNHEALTHY: Final = 500
+"""What TorchServe answers on ``/ping`` when a model has too few workers."""
+NOT_READY: Final = 503
+
+
+class HealthApi:
+    """Endpoints that tell how the server is.
+
+    Args:
+        registry: what is served.
+    """
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+
+    def ping(self, exchange: Exchange, params: Params) -> None:
+        """``/ping``: TorchServe's health; ``/ping?ready=true`` the truth about readiness.
+
+        Healthy means that the default version of each model has its ``minWorkers``, where a
+        worker that starts, loads, or is being restarted counts. Ready means that these workers
+        can be used now.
+        """
+        del params
+        query = parse_qs(exchange.request.target.partition(b"?")[2].decode("latin-1"))
+        if query.get("ready", [""])[-1].lower() == "true":
+            self._readiness(exchange)
+            return
+        if all(served.pool.is_healthy for served in self._registry.defaults()):
+            exchange.respond_json({"status": "Healthy"})
+        else:
+            exchange.respond_json({"status": "Unhealthy"}, UNHEALTHY)
+
+    def _readiness(self, exchange: Exchange) -> None:
+        missing = [s for s in self._registry.defaults() if not is_ready(s)]
+        document: dict[str, Any] = {"status": "Not ready" if missing else "Ready"}
+        if missing:
+            document["models"] = [
+                {
+                    "modelName": served.version.name,
+                    "readyWorkers": served.pool.ready_count,
+                    "minWorkers": served.pool.min_workers,
+                }
+                for served in missing
+            ]
+        exchange.respond_json(document, NOT_READY if missing else 200)
+
+    def alive(self, exchange: Exchange, params: Params) -> None:
+        """``GET /`` of KServe v1."""
+        del params
+        exchange.respond_json({"status": "alive"})
+
+    def v1_model(self, exchange: Exchange, params: Params) -> None:
+        """``GET /v1/models/{model_name}``: whether the model can be used now."""
+        served = self._registry.get(params["model_name"])
+        exchange.respond_json({"name": served.version.name, "ready": served.pool.ready_count > 0})
+
+    def v2_live(self, exchange: Exchange, params: Params) -> None:
+        """``/v2/health/live``: this server answers."""
+        del params
+        exchange.respond_json({"live": True})
+
+    def v2_ready(self, exchange: Exchange, params: Params) -> None:
+        """``/v2/health/ready``: every model can be used now; 503 while not."""
+        del params
+        ready = all(is_ready(served) for served in self._registry.defaults())
+        exchange.respond_json({"ready": ready}, 200 if ready else NOT_READY)
+
+    def v2_server(self, exchange: Exchange, params: Params) -> None:
+        """``/v2``: who this is."""
+        del params
+        exchange.respond_json({"name": "tsl", "version": version("tsl"), "extensions": []})
+
+
+def is_ready(served: ServedModel) -> bool:
+    """Whether a model has all the workers it should have, loaded."""
+    return served.pool.ready_count >= served.pool.min_workers

@@ -1,0 +1,125 @@
+"""The inference API: predictions and explanations, from a request to a job."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tsl.protocol.errors import InvalidRequest
+from tsl.protocol.frames import Part, Row
+
+from ..jobs import Job
+from ..registry import ModelRegistry
+from .body import parts_of, urlencoded_parts
+from .exchange import Exchange
+from .router import Params
+
+_PREDICT: Final = ["explain", "False"]
+_EXPLAIN: Final = ["explain", "True"]
+_PREDICT_HERE: Final = [*_PREDICT, "url_path", ""]
+_EXPLAIN_HERE: Final = [*_EXPLAIN, "url_path", ""]
+
+
+class InferenceApi:
+    """Endpoints that run a model.
+
+    Args:
+        registry: what is served.
+    """
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+
+    # -- endpoints ---------------------------------------------------------------------------
+
+    def predict(self, exchange: Exchange, params: Params) -> None:
+        """``/predictions/{model_name}[/{model_version}[/{rest}]]``."""
+        rest = params.get("rest")
+        properties = [*_PREDICT, "url_path", rest] if rest else _PREDICT_HERE
+        request = exchange.request
+        self._submit(exchange, params, parts_of(request.content_type, request.body), properties)
+
+    def explain(self, exchange: Exchange, params: Params) -> None:
+        """``/explanations/{model_name}[/{model_version}[/{rest}]]``."""
+        rest = params.get("rest")
+        properties = [*_EXPLAIN, "url_path", rest] if rest else _EXPLAIN_HERE
+        self._submit(exchange, params, _body_parts(exchange), properties)
+
+    def protocol_predict(self, exchange: Exchange, params: Params) -> None:
+        """``:predict`` of KServe v1 and ``/infer`` of v2: no ``url_path``."""
+        self._submit(exchange, params, _body_parts(exchange), _PREDICT)
+
+    def protocol_explain(self, exchange: Exchange, params: Params) -> None:
+        """``:explain`` of KServe v1 and ``/explain`` of v2."""
+        self._submit(exchange, params, _body_parts(exchange), _EXPLAIN)
+
+    def invoke(self, exchange: Exchange, params: Params) -> None:
+        """SageMaker's and the legacy paths: the query's fields come before the body's."""
+        parts = self._query_parts(exchange) + _body_parts(exchange)
+        self._submit(exchange, params, parts, [])
+
+    def invocations(self, exchange: Exchange, params: Params) -> None:
+        """``/invocations``: the model is named by a field, or there is only one."""
+        del params
+        query = self._query_parts(exchange)
+        parts = query + _body_parts(exchange)
+        name = _field(query, "model_name") or self._only_model() or _field(parts, "model_name")
+        if not name:
+            raise InvalidRequest(
+                "Parameter model_name is required.",
+                hint="Several models are served; /invocations?model_name=… says which.",
+            )
+        self._submit(exchange, {"model_name": name}, parts, [])
+
+    # -- the way to a job ----------------------------------------------------------------------
+
+    def _submit(
+        self, exchange: Exchange, params: Params, parts: list[Part], properties: list[str]
+    ) -> None:
+        name, version = params["model_name"], params.get("model_version", "")
+        request = exchange.request
+        served = self._registry.get(name, version)
+        now = request.started_at
+        row = Row(exchange.request_id, request.headers, properties, parts)
+        limited = request.timeout_ms or served.client_timeout_s
+        job = Job(
+            row, exchange, now, _deadline(exchange, served.client_timeout_s) if limited else None
+        )
+        job.labels = (name, version or "default")
+        exchange.job = job
+        exchange.connection.context.stats.accepted(job)
+        served.pool.submit(job)
+
+    @staticmethod
+    def _query_parts(exchange: Exchange) -> list[Part]:
+        return urlencoded_parts(exchange.request.target.partition(b"?")[2])
+
+    def _only_model(self) -> str:
+        """The name of the model that was loaded at start, if there was just one."""
+        names = {s.version.name for s in self._registry if s.version.loaded_at_startup}
+        return names.pop() if len(names) == 1 else ""
+
+
+def _body_parts(exchange: Exchange) -> list[Part]:
+    request = exchange.request
+    return parts_of(request.content_type, request.body)
+
+
+def _deadline(exchange: Exchange, limit_s: float) -> float:
+    """When the answer is of no use any more: the model's limit or the client's, if sooner."""
+    given = exchange.request.timeout_ms
+    if given:
+        if not given.isdigit() or int(given) == 0:
+            raise InvalidRequest(
+                "The header x-request-timeout-ms is not a positive number of milliseconds."
+            )
+        asked_s = int(given) / 1000
+        limit_s = min(limit_s, asked_s) if limit_s else asked_s
+    return exchange.request.started_at + limit_s
+
+
+def _field(parts: list[Part], name: str) -> str:
+    """Last value of a field, as text."""
+    for part in reversed(parts):
+        if part.name == name:
+            return bytes(part.body).decode("utf-8", "replace")
+    return ""

@@ -1,0 +1,152 @@
+"""Requests as received and response heads as sent: values and bytes, no connection.
+
+Heads are built from parts that are made once: status lines at import, the fixed headers as one
+block. Header names are spelt as TorchServe spells them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tsl.protocol.errors import reason_phrase
+from tsl.protocol.frames import Headers
+
+FIXED_HEADERS: Final = (
+    b"Pragma: no-cache\r\n"
+    b"Cache-Control: no-cache; no-store, must-revalidate, private\r\n"
+    b"Expires: Thu, 01 Jan 1970 00:00:00 UTC\r\n"
+)
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+JSON_TYPE: Final = b"content-type: application/json\r\n"
+KEEP_ALIVE: Final = b"connection: keep-alive\r\n\r\n"
+CLOSE: Final = b"connection: close\r\n\r\n"
+
+_STATUS_LINES: Final = {
+    status: f"HTTP/1.1 {status} {reason_phrase(status)}\r\n".encode("ascii")
+    for status in range(100, 600)
+}
+_OURS: Final = frozenset(
+    {
+        "cache-control",
+        "connection",
+        "content-length",
+        "date",
+        "expires",
+        "keep-alive",
+        "pragma",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-request-id",
+    }
+)
+"""Headers that are the server's to set; a handler's are left out."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Request:
+    """One HTTP request, complete.
+
+    Attributes:
+        method: as sent, upper case by the grammar.
+        target: the raw request target.
+        headers: flat pairs as received, names in the client's spelling.
+        content_type: value of the header, "" when absent.
+        accept: value of the header, b"" when absent.
+        body: shape ``(size,)`` bytes, empty when there is none.
+        is_http_1_1: false for HTTP/1.0.
+        keep_alive: whether the client wants to use the connection again.
+        timeout_ms: value of ``x-request-timeout-ms``, the client's own time limit; b"" when absent.
+        started_at: ``time.monotonic()`` seconds of its last byte, 0.0 when it never came.
+    """
+
+    __slots__ = (
+        "accept",
+        "body",
+        "content_type",
+        "headers",
+        "is_http_1_1",
+        "keep_alive",
+        "method",
+        "started_at",
+        "target",
+        "timeout_ms",
+    )
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        content_type: str,
+        accept: bytes,
+        timeout_ms: bytes,
+        body: bytes,
+        is_http_1_1: bool,
+        keep_alive: bool,
+        started_at: float = 0.0,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.content_type = content_type
+        self.accept = accept
+        self.timeout_ms = timeout_ms
+        self.body = body
+        self.is_http_1_1 = is_http_1_1
+        self.keep_alive = keep_alive
+        self.started_at = started_at
+
+
+def status_line(status: int, phrase: str = "") -> bytes:
+    """Status line of a response.
+
+    Args:
+        status: 100 to 599.
+        phrase: the handler's reason phrase; "" for the standard one. Control characters in it
+            become blanks: line breaks would be headers of somebody else's making.
+    """
+    if not phrase:
+        return _STATUS_LINES[status]
+    text = _CONTROL.sub(" ", phrase).encode("latin-1", "replace")
+    return b"HTTP/1.1 %d %s\r\n" % (status, text)
+
+
+def handler_headers(pairs: Sequence[str]) -> tuple[bytes, set[str]]:
+    """Header lines for what a handler has set.
+
+    Args:
+        pairs: flat ``[name, value, …]``; a later value of a name replaces an earlier one.
+
+    Returns:
+        The lines, latin-1 where that is possible and UTF-8 else, and the lower-case names in
+        them. Names that are the server's, and anything that is not a valid header, are left out.
+    """
+    chosen: dict[str, tuple[str, str]] = {}
+    for name, value in zip(pairs[::2], pairs[1::2], strict=True):
+        lower = name.lower()
+        if lower not in _OURS and _TOKEN.fullmatch(name) and not _CONTROL.search(value):
+            chosen[lower] = (name, value)
+    return b"".join(_line(name, value) for name, value in chosen.values()), set(chosen)
+
+
+def _line(name: str, value: str) -> bytes:
+    line = f"{name}: {value}\r\n"
+    try:
+        return line.encode("latin-1")
+    except UnicodeEncodeError:
+        return line.encode("utf-8", "replace")
+
+
+def json_body(document: Any) -> bytes:
+    """A server-made JSON body: indent 2, a newline at the end (TorchServe's form).
+
+    Halves of surrogate pairs, which JSON input may hold and messages repeat, become ``?``.
+    """
+    return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

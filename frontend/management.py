@@ -1,0 +1,252 @@
+"""Register, scale, unregister, set the default: the only writer of the registry.
+
+Operations on one model name are ordered by a lock of that name; different models do not wait for
+each other. Reading archives happens in threads, so the event loop never waits for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from tsl.model_store import ModelStore, ModelVersion, RegistrationRequest
+from tsl.protocol.errors import Conflict, LoadFailed, LoadOutOfMemory, TslError
+
+from .batching import BatchPolicy, BatchQueue
+from .config import ServerConfig
+from .launcher import ProcessLauncher
+from .registry import ModelRegistry, ServedModel
+from .worker import Worker, WorkerOwner
+from .worker_listener import WorkerListener
+from .worker_plans import WorkerPlanner, share_name
+from .worker_pool import MetricSink, WorkerPool
+
+logger = logging.getLogger(__name__)
+
+
+class ModelManager:
+    """Everything that changes what is served.
+
+    Args:
+        config: the server's configuration.
+        registry: what is served.
+        store: finds archives.
+        planner: says how workers are started.
+        launcher: starts them.
+        listener: where they connect to.
+        metrics: where their handlers' metrics go.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: ServerConfig,
+        registry: ModelRegistry,
+        store: ModelStore,
+        planner: WorkerPlanner,
+        launcher: ProcessLauncher,
+        listener: WorkerListener,
+        metrics: MetricSink,
+    ) -> None:
+        self._config = config
+        self.registry = registry
+        self._store = store
+        self._planner = planner
+        self._launcher = launcher
+        self._listener = listener
+        self._metrics = metrics
+        self._leaving: set[WorkerPool] = set()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def register(self, request: RegistrationRequest, *, wait: bool = True) -> ServedModel:
+        """Serve another model version.
+
+        Args:
+            request: which archive, and what overrides its own settings.
+            wait: return when its workers are ready, and leave nothing behind if one is not.
+
+        Raises:
+            TslError: the archive cannot be found or used, or the version is there already.
+            LoadFailed, LoadOutOfMemory: a worker cannot load it (only with ``wait``).
+        """
+        return await self._admit(await self._resolve(request), wait=wait)
+
+    async def _resolve(self, request: RegistrationRequest) -> ModelVersion:
+        return await asyncio.to_thread(self._store.resolve, request)
+
+    async def _admit(self, version: ModelVersion, *, wait: bool) -> ServedModel:
+        async with self._lock(version.name):
+            if (version.name, version.version) in self.registry:
+                await asyncio.to_thread(self._store.remove, version)
+                raise Conflict(
+                    f"Model version {version.version} is already registered for model {version.name}"
+                )
+            try:
+                served = self._serve(version)
+            except BaseException:
+                await asyncio.to_thread(self._store.remove, version)
+                raise
+            if wait:
+                await self._wait_loaded(served)
+            return served
+
+    def _serve(self, version: ModelVersion) -> ServedModel:
+        config = version.config
+        for key, is_asked_for in (
+            ("asyncCommunication", config.async_communication),
+            ("continuousBatching", config.continuous_batching),
+            ("parallelType", config.parallel_type),
+            ("sequenceBatching", config.sequence_batching),
+            ("useJobTicket", config.use_job_ticket),
+            ("useVenv", config.use_venv),
+        ):
+            if is_asked_for:
+                logger.warning("%s: %s has no effect yet in this version", version.name, key)
+        queue = BatchQueue(
+            capacity=config.job_queue_size or self._config.job_queue_size,
+            capacity_bytes=config.job_queue_bytes or self._config.job_queue_bytes,
+            batch_size=config.batch_size,
+            max_delay_s=config.max_batch_delay_ms / 1000,
+            policy=BatchPolicy(config.batch_policy),
+        )
+        pool = WorkerPool(
+            f"Model {version.name!r} version {version.version}",
+            queue,
+            self._worker_factory(version),
+            config.response_timeout_s,
+            self._metrics,
+        )
+        served = ServedModel(version, pool, config.client_timeout_ms / 1000)
+        pool.scale(config.min_workers, max(config.max_workers, config.min_workers))
+        self.registry.add(served)
+        return served
+
+    def _worker_factory(self, version: ModelVersion) -> Callable[[WorkerOwner], Worker]:
+        def new_worker(owner: WorkerOwner) -> Worker:
+            planned = self._planner.plan(version, getattr(owner, "max_workers", 1))
+            return Worker(planned, self._launcher, self._listener, owner)
+
+        return new_worker
+
+    async def _wait_loaded(self, served: ServedModel) -> None:
+        try:
+            await served.pool.wait_ready(list(served.pool.workers))
+        except BaseException as error:  # also when the one who waits is cancelled
+            self.registry.discard(served)
+            await self._release(served)
+            if isinstance(error, TslError):
+                raise _start_failure(served, error) from error
+            raise
+
+    async def unregister(self, name: str, version: str = "") -> None:
+        """Stop serving a version; without ``version`` the default one.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is no such thing.
+            Forbidden: it is the default while others exist.
+        """
+        async with self._lock(name):
+            served = self.registry.remove(name, version)
+            await self._release(served)
+
+    async def _release(self, served: ServedModel) -> None:
+        """Stop the workers of a version that is not registered any more, and drop its files."""
+        self._leaving.add(served.pool)
+        await served.pool.close(self._config.unregister_model_timeout_s)
+        self._leaving.discard(served.pool)
+        await self._launcher.forget(share_name(served.version))
+        await asyncio.to_thread(self._store.remove, served.version)
+
+    async def scale(
+        self, name: str, version: str, min_workers: int, max_workers: int, *, wait: bool
+    ) -> None:
+        """Change the number of workers of a version.
+
+        Args:
+            name: model name.
+            version: "" for the default one.
+            min_workers: start workers until there are so many.
+            max_workers: stop the newest workers beyond so many.
+            wait: return when the new workers are ready and the surplus ones gone.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is no such thing.
+            LoadFailed, LoadOutOfMemory: a new worker cannot load (only with ``wait``).
+        """
+        async with self._lock(name):
+            served = self.registry.get(name, version)
+            before = list(served.pool.workers)
+            started = served.pool.scale(min_workers, max_workers)
+            if not wait:
+                return
+            leaving = [
+                worker for worker in before if worker not in served.pool.workers[:max_workers]
+            ]
+            try:
+                await served.pool.wait_ready(started)
+            except TslError as error:
+                raise _start_failure(served, error) from error
+            for worker in leaving:
+                await worker.wait_gone()
+
+    async def set_default(self, name: str, version: str) -> None:
+        """Answer requests without a version with this one.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is no such thing.
+        """
+        async with self._lock(name):
+            self.registry.set_default(name, version)
+
+    async def load_at_start(self, locations: list[tuple[str | None, str]]) -> dict[str, TslError]:
+        """Register what the configuration names, without waiting for workers.
+
+        Returns:
+            The locations that could not be registered, with the reason.
+        """
+        requests = [
+            RegistrationRequest(
+                url=location,
+                model_name=name,
+                initial_workers=self._config.default_workers_per_model
+                or self._planner.default_workers,
+                loaded_at_startup=True,
+            )
+            for name, location in locations
+        ]
+        found = await asyncio.gather(*map(self._resolve, requests), return_exceptions=True)
+        failures: dict[str, TslError] = {}
+        for request, version in zip(requests, found, strict=True):
+            # One after the other: the first version of a name becomes its default.
+            try:
+                if isinstance(version, BaseException):
+                    raise version
+                await self._admit(version, wait=False)
+            except TslError as error:
+                logger.warning("Failed to load model: %s: %s", request.url, error)
+                failures[request.model_name or request.url] = error
+        return failures
+
+    async def close(self, timeout_s: float) -> None:
+        """Stop all workers of all models.
+
+        Args:
+            timeout_s: after this many seconds workers are killed.
+        """
+        pools = {served.pool for served in self.registry} | self._leaving
+        await asyncio.gather(*(pool.close(timeout_s) for pool in pools))
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock
+
+
+def _start_failure(served: ServedModel, error: TslError) -> TslError:
+    version = served.version
+    text = f"Failed to start workers for model {version.name} version: {version.version}"
+    kind = LoadOutOfMemory if isinstance(error, LoadOutOfMemory) else LoadFailed
+    return kind(text, hint="The model log has the traceback.")

@@ -1,0 +1,65 @@
+"""Which heavy modules a model's handler is going to import, found without running anything.
+
+The nursery imports them once, before it forks. A wrong guess costs time, never correctness: a
+module that was not foreseen is imported by the worker itself.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+MAX_SOURCE_BYTES: Final = 1024 * 1024
+_IMPORT: Final = re.compile(
+    r"^[ \t]*(?:from|import)[ \t]+(torch\b|ts\.torch_handler\.(?!distributed)\w+)",
+    re.MULTILINE,
+)
+_BUILT_IN: Final = (
+    "base_handler",
+    "image_classifier",
+    "image_segmenter",
+    "object_detector",
+    "text_classifier",
+    "densenet_handler",
+    "text_handler",
+    "vision_handler",
+)
+
+
+def is_built_in(model_dir: Path, handler: str) -> bool:
+    """Whether a handler string names one of our handlers, and not a file of the archive."""
+    name = _module(handler)
+    return name in _BUILT_IN and not (model_dir / f"{name}.py").exists()
+
+
+def _module(handler: str) -> str:
+    return handler.split(":")[0].removesuffix(".py").rsplit("/", 1)[-1]
+
+
+def find_preload(model_dir: Path, handler: str) -> tuple[str, ...]:
+    """Modules worth importing before the fork.
+
+    Args:
+        model_dir: folder of the unpacked archive.
+        handler: handler string; a built-in name means a module of ours.
+
+    Returns:
+        Module names, sorted; empty when the handler does not seem to need torch.
+    """
+    found: set[str] = set()
+    if is_built_in(model_dir, handler):
+        found.add(f"ts.torch_handler.{_module(handler)}")
+    for source in sorted(model_dir.glob("*.py")):
+        found.update(_IMPORT.findall(_read(source)))
+    return tuple(sorted(found))
+
+
+def _read(source: Path) -> str:
+    """The text of a source; "" for what is too large, no file, or not to be read by us."""
+    try:
+        if not source.is_file() or source.stat().st_size > MAX_SOURCE_BYTES:
+            return ""
+        return source.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # the worker will say what is wrong with it
+        return ""

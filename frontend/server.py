@@ -1,0 +1,243 @@
+"""The server: assemble the parts, start, wait, drain, stop.
+
+`run` is what the command line calls. The order of a start: take the addresses (so that a taken
+port is noticed first), register the models and start their workers, open the listeners, report.
+The order of a stop: refuse new connections, answer what was accepted, stop the workers, remove
+what was left on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import time
+from collections.abc import Coroutine
+from typing import Final
+
+import uvloop
+
+from tsl.model_store import ModelStore
+from tsl.protocol.errors import TslError
+
+from .assembly import Parts, assemble
+from .config import ServerConfig
+from .launcher import LocalLauncher
+from .registry import ServedModel
+from .report import ModelReport, Reporter, StartReport
+from .worker_listener import WorkerListener
+
+logger = logging.getLogger(__name__)
+
+GC_THRESHOLD: Final = 20_000
+SWEEP_S: Final = 1.0
+LAST_WORDS_S: Final = 0.5
+"""How long error answers may take to leave, once the drain's time is over."""
+WORKER_STOP_S: Final = 10.0
+"""How long workers may take to stop, once all requests have been answered."""
+
+
+def run(config: ServerConfig, reporter: Reporter) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        config: the configuration; its model store exists.
+        reporter: hears when the listeners are open, and when all models have settled.
+
+    Returns:
+        0 after a graceful stop.
+
+    Raises:
+        ConfigError: an address is taken, or another setting cannot be used here.
+    """
+    _raise_file_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Server(config, reporter).serve())
+
+
+class Server:
+    """One run of the server.
+
+    Args:
+        config: the configuration.
+        reporter: hears about the start.
+    """
+
+    def __init__(self, config: ServerConfig, reporter: Reporter) -> None:
+        self._config = config
+        self._reporter = reporter
+        self._stopping = asyncio.Event()
+        self._load_failures: dict[str, TslError] = {}
+
+    async def serve(self) -> int:
+        """Start, wait for a signal, stop.
+
+        Raises:
+            ConfigError: the server cannot start.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        worker_listener = WorkerListener(self._config.work_dir)
+        launcher = LocalLauncher(dict(os.environ))
+        parts = assemble(self._config, launcher, worker_listener)
+        worker_stop_s = WORKER_STOP_S
+        try:
+            for listener in parts.listeners:
+                listener.bind()
+            await worker_listener.open()
+            parts.planner.socket_path = worker_listener.path
+            await self._until_stopped(self._load_models(parts))
+            if not self._stopping.is_set():
+                await self._serve(parts)
+                if not await self._drain(parts):
+                    worker_stop_s = 1.0  # what they still work on has been given up
+        finally:
+            for listener in parts.listeners:
+                listener.close()
+            await parts.manager.close(worker_stop_s)
+            await launcher.close()
+            await worker_listener.close()
+            parts.close_logs()
+        logger.info("Server stopped")
+        return 0
+
+    async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:
+        """Do some work, or leave it when the server is told to stop."""
+        task = asyncio.create_task(work)
+        stop = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        for other in (task, stop):
+            if not other.done():
+                other.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await other
+        if not task.cancelled():
+            task.result()
+
+    async def _load_models(self, parts: Parts) -> None:
+        locations = _start_locations(self._config, parts.store)
+        self._load_failures = await parts.manager.load_at_start(locations)
+
+    async def _serve(self, parts: Parts) -> None:
+        """Open the listeners, report, and serve until it is time to stop."""
+        for listener in parts.listeners:
+            await listener.open()
+        # What lives now lives as long as the server: later collections need not look at it.
+        gc.collect()
+        gc.freeze()
+        # Requests leave no cycles behind: look for garbage rarely, not every few dozen of them.
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
+        logger.info("Serving %s", ", ".join(listener.address.url for listener in parts.listeners))
+        self._reporter.listening(self._report(parts))
+        settling = asyncio.create_task(self._report_settled(parts))
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), SWEEP_S)
+            _sweep(parts)
+        settling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await settling
+
+    def _on_signal(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if self._stopping.is_set():
+            logger.warning("%s again: the drain goes on; SIGKILL ends it", name)
+            return
+        logger.info("%s: no new connections, finishing what was accepted", name)
+        self._stopping.set()
+
+    async def _drain(self, parts: Parts) -> bool:
+        """Answer what was accepted, within ``drain_timeout``.
+
+        Returns:
+            Whether everything was answered.
+        """
+        for listener in parts.listeners:
+            listener.close()
+            listener.context.is_draining = True
+        for connection in list(parts.connections):
+            connection.drain()
+        await _all_closing(parts, self._config.drain_timeout_s)
+        left = sum(not connection.is_closing for connection in parts.connections)
+        if left:
+            logger.warning("%d connections were not done within drain_timeout", left)
+            await parts.management.close()
+            await _all_closing(parts, LAST_WORDS_S)
+        for connection in list(parts.connections):
+            connection.abort()
+        return not left
+
+    async def _report_settled(self, parts: Parts) -> None:
+        await asyncio.gather(*(served.pool.wait_settled() for served in list(parts.registry)))
+        self._reporter.settled(self._report(parts))
+
+    def _report(self, parts: Parts) -> StartReport:
+        addresses = {name: listener.address.client_url for name, listener in parts.named.items()}
+        models = [_model_report(served) for served in parts.registry]
+        models += [
+            ModelReport(name=name, version="", state="failed", reason=str(error))
+            for name, error in self._load_failures.items()
+        ]
+        return StartReport(
+            inference=addresses["inference"],
+            management=addresses["management"],
+            metrics=addresses.get("metrics", ""),
+            models=tuple(models),
+        )
+
+
+def _start_locations(config: ServerConfig, store: ModelStore) -> list[tuple[str | None, str]]:
+    """What to load: pairs of a name, None for the archive's own, and a location."""
+    if config.load_models.all_in_store:
+        return list(store.list_start_models("all"))
+    return [(name or None, location) for name, location in config.load_models.listed]
+
+
+def _model_report(served: ServedModel) -> ModelReport:
+    version, pool = served.version, served.pool
+    failed = [worker for worker in pool.workers if worker.has_failed_to_load]
+    ready = pool.ready_count
+    if not pool.workers:
+        state = "no workers"
+    elif ready:
+        state = "ready"
+    else:
+        state = "failed" if failed else "loading"
+    loaded = [worker.load_ms for worker in pool.workers if worker.is_serving]
+    return ModelReport(
+        name=version.name,
+        version=version.version,
+        state=state,  # type: ignore[arg-type]
+        workers_ready=ready,
+        workers_wanted=pool.min_workers,
+        reason=failed[0].last_failure if failed and not ready else "",
+        load_s=min(loaded, default=0.0) / 1000,
+    )
+
+
+async def _all_closing(parts: Parts, timeout_s: float) -> None:
+    """Wait until every connection has had its last response, or the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while any(not c.is_closing for c in parts.connections) and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+        _sweep(parts)
+
+
+def _sweep(parts: Parts) -> None:
+    parts.clock.tick()
+    now = parts.clock.now
+    for connection in [c for c in parts.connections if c.deadline <= now]:
+        connection.sweep(now)
+
+
+def _raise_file_limit() -> None:
+    """One descriptor per connection: use what the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):  # some kernels bound it lower than hard
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

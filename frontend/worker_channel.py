@@ -1,0 +1,352 @@
+"""The front end's end of a worker socket: batches out, answers in.
+
+A channel belongs to one connected worker process. It knows which batches are in flight, settles
+their jobs with what arrives, and tells its `ChannelOwner` the few things that concern the
+worker's life. It does not start, stop or choose workers.
+
+Frames are not written one by one: what a turn of the event loop produces for a worker leaves in
+one write at the turn's end. With many clients that is one system call and one wake-up of the
+worker for a dozen requests, and the worker's answers come back together, too.
+
+A worker serves its frames in order, so of several batches in flight the oldest is the one being
+worked on. That is what `lose` relies on: when the worker dies, the oldest batch has failed, and
+the others have never been begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from tsl.protocol.channel import Channel, ChannelState, Side
+from tsl.protocol.codec import FrameDecoder, encode
+from tsl.protocol.errors import ProtocolError, TslError
+from tsl.protocol.frames import (
+    Buffer,
+    Cancel,
+    Chunk,
+    Failure,
+    Frame,
+    Hello,
+    Load,
+    Loaded,
+    LoadFailure,
+    MetricRecord,
+    Metrics,
+    Ping,
+    Predict,
+    Reply,
+    Result,
+    Shutdown,
+)
+
+from .jobs import SENT, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+logger = logging.getLogger(__name__)
+
+JOIN_BELOW_BYTES: Final = 16 * 1024
+"""Below this size one copied write is cheaper than a vectored one (``benchmarks/micro``)."""
+
+
+class ChannelOwner(Protocol):
+    """What a channel tells the worker it belongs to; plain calls."""
+
+    def on_loaded(self, load_ms: float) -> None:
+        """The handler is ready."""
+
+    def on_load_failed(self, code: str, reason: str) -> None:
+        """The handler cannot be loaded."""
+
+    def on_free(self, batch: Batch, service_us: int | None) -> None:
+        """A batch has been answered: there is room for another one.
+
+        ``service_us`` is the time inside the handler, None when the batch failed as a whole:
+        an exception tells nothing about how quick a model is.
+        """
+
+    def on_metrics(self, records: list[MetricRecord]) -> None:
+        """The handler recorded metrics."""
+
+    def on_channel_lost(self) -> None:
+        """The connection is gone, and everything that was in it has been read."""
+
+
+class Batch:
+    """Jobs that were sent in one frame.
+
+    Attributes:
+        id: number on the wire, unique in its channel.
+        jobs: in the order of the frame's rows.
+        active_at: when the worker was last heard of about it, ``time.monotonic()`` seconds;
+            the response timeout counts from here.
+    """
+
+    __slots__ = ("active_at", "id", "jobs")
+
+    def __init__(self, number: int, jobs: list[Job], now: float) -> None:
+        self.id = number
+        self.jobs = jobs
+        self.active_at = now
+
+
+class WorkerChannel(asyncio.Protocol):
+    """One connection to one worker, from its hello to its end.
+
+    Args:
+        claim: called with the worker's `Hello`; answers whose channel this is and what to load.
+
+    Raises (from the claim, and handled here):
+        ProtocolError: nobody expects this worker; the connection is dropped.
+    """
+
+    def __init__(self, claim: ChannelClaim) -> None:
+        self._claim = claim
+        self._owner: ChannelOwner | None = None
+        self._transport: asyncio.Transport | None = None
+        self._decoder = FrameDecoder(max_body_bytes=64 * 1024)
+        self._channel = Channel()
+        self._batches: dict[int, Batch] = {}
+        self._last_id = 0
+        self._paused_by = 0
+        self._out: list[Buffer] = []
+        self._is_retired = False
+        self.is_lost = False
+
+    def __repr__(self) -> str:
+        return f"<WorkerChannel {self._channel.state.name} {len(self._batches)} in flight>"
+
+    # Questions...
+
+    @property
+    def in_flight(self) -> int:
+        """Batches sent and not yet answered."""
+        return len(self._batches)
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether batches may be sent."""
+        serving = self._channel.state is ChannelState.SERVING
+        return serving and not self._is_retired and not self.is_lost
+
+    @property
+    def oldest(self) -> Batch | None:
+        """The batch the worker is working on."""
+        return next(iter(self._batches.values()), None)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether reading is held up by a client that does not take its stream."""
+        return self._paused_by > 0
+
+    # ...sending...
+
+    def send_batch(self, jobs: list[Job], now: float) -> None:
+        """Hand a batch to the worker."""
+        self._last_id += 1
+        batch = Batch(self._last_id, jobs, now)
+        self._send(Predict(batch.id, [job.row for job in jobs]))
+        self._batches[batch.id] = batch  # only now: a frame that cannot be made was never sent
+        for job in jobs:
+            job.state = SENT
+            job.sent_at = now
+            job.batch = batch
+            job.channel = self
+
+    def cancel(self, batch: Batch, job: Job) -> None:
+        """Tell the worker that nobody waits for a job any more; its answer will be discarded."""
+        is_open = self._channel.state in (ChannelState.SERVING, ChannelState.CLOSING)
+        if is_open and not self._is_retired and not self.is_lost and batch.id in self._batches:
+            self._send(Cancel(batch.id, batch.jobs.index(job)))
+
+    def ping(self, nonce: int) -> None:
+        """Ask for a sign of life; it comes between two batches."""
+        self._send(Ping(nonce))
+
+    def shutdown(self, reason: str) -> None:
+        """Ask the worker to finish what it has and to exit."""
+        if not self.is_lost and self._channel.state is not ChannelState.CLOSING:
+            self._send(Shutdown(reason))
+
+    def retire(self) -> None:
+        """The process has ended: send nothing more, but read what it has still written."""
+        self._is_retired = True
+
+    def disown(self) -> None:
+        """Drop the connection; nothing of it concerns its owner any more."""
+        self._owner = None
+        self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Stop reading until `resume_reading` was called as often: a stream's client is slow."""
+        self._paused_by += 1
+        if self._paused_by == 1 and self._transport is not None and not self.is_lost:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Undo one `pause_reading`."""
+        self._paused_by -= 1
+        if self._paused_by == 0 and self._transport is not None and not self.is_lost:
+            now = time.monotonic()
+            for batch in self._batches.values():
+                batch.active_at = now  # the wait was the client's, not the worker's
+            self._transport.resume_reading()
+
+    def lose(self) -> tuple[list[Job], list[Job]]:
+        """Take all jobs out of a dead channel.
+
+        Returns:
+            The jobs the worker was working on, and those it had not begun, each in order and
+            without the ones that are settled already.
+        """
+        batches = list(self._batches.values())
+        self._batches.clear()
+        begun = [job for batch in batches[:1] for job in batch.jobs if not job.is_settled]
+        fresh = [job for batch in batches[1:] for job in batch.jobs if not job.is_settled]
+        return begun, fresh
+
+    def _send(self, frame: Frame) -> None:
+        self._channel.step(Side.FRONT_END, frame)
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out += encode(frame)
+
+    def _flush(self) -> None:
+        """Write what this turn of the loop has produced."""
+        buffers, self._out = self._out, []
+        if self.is_lost or self._transport is None:
+            return
+        if sum(map(len, buffers)) < JOIN_BELOW_BYTES:
+            self._transport.write(b"".join(buffers))
+        else:
+            self._transport.writelines(buffers)
+
+    # ...and receiving.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the worker's hello."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._loop = asyncio.get_running_loop()
+
+    def data_received(self, data: bytes) -> None:
+        """Decode frames and act on them; anything malformed ends this worker, nothing else."""
+        try:
+            for frame in self._decoder.feed(data):
+                self._channel.step(Side.WORKER, frame)
+                self._receive(frame)
+        except ProtocolError as error:
+            logger.error(  # noqa: TRY400 - the worker's fault, its traceback would be ours
+                "%r: %s; dropping the worker", self._owner or self, error.message
+            )
+            self.abort()
+
+    def _receive(self, frame: Frame) -> None:
+        if isinstance(frame, Result):
+            self._on_result(frame)
+        elif isinstance(frame, Chunk):
+            self._on_chunk(frame)
+        elif isinstance(frame, Failure):
+            self._on_failure(frame)
+        elif isinstance(frame, Hello):
+            self._on_hello(frame)
+        elif self._owner is not None:
+            if isinstance(frame, Metrics):
+                self._owner.on_metrics(frame.records)
+            elif isinstance(frame, Loaded):
+                self._owner.on_loaded(frame.load_ms)
+            elif isinstance(frame, LoadFailure):
+                self._owner.on_load_failed(frame.code, frame.reason)
+
+    def _on_hello(self, hello: Hello) -> None:
+        owner, load, max_body_bytes = self._claim(self, hello)
+        self._owner = owner
+        self._decoder = FrameDecoder(max_body_bytes=max_body_bytes)
+        self._send(load)
+
+    def _on_result(self, result: Result) -> None:
+        batch = self._expect(result.batch_id)
+        replies = result.replies
+        if len(replies) != len(batch.jobs):
+            raise ProtocolError("number of replies differs from the batch")
+        # Everything is checked before the first job is settled: a batch that stays in flight
+        # is answered by `lose`, one that is half settled would be by nobody.
+        errors = {n: _error_of(reply) for n, reply in enumerate(replies) if reply.error}
+        self._forget(batch)
+        for number, (job, reply) in enumerate(zip(batch.jobs, replies, strict=True)):
+            if number in errors:
+                job.fail(errors[number])
+            else:
+                job.finish(reply)
+        assert self._owner is not None
+        self._owner.on_free(batch, result.service_us)
+
+    def _on_chunk(self, chunk: Chunk) -> None:
+        batch = self._expect(chunk.batch_id)
+        if not 0 <= chunk.row < len(batch.jobs):
+            raise ProtocolError("a chunk for a row that is not in flight")
+        batch.active_at = time.monotonic()
+        batch.jobs[chunk.row].stream(chunk)
+
+    def _on_failure(self, failure: Failure) -> None:
+        error = TslError.from_wire(failure.code, failure.message, failure.status)
+        batch = self._expect(failure.batch_id)
+        self._forget(batch)
+        for job in batch.jobs:
+            job.fail(error)
+        assert self._owner is not None
+        self._owner.on_free(batch, None)
+
+    def _expect(self, batch_id: int) -> Batch:
+        """The batch the worker is working on, which is the only one it may speak of."""
+        batch = self.oldest
+        if batch is None or batch.id != batch_id:
+            raise ProtocolError("an answer to a batch whose turn it is not")
+        return batch
+
+    def _forget(self, batch: Batch) -> None:
+        del self._batches[batch.id]
+        following = self.oldest
+        if following is not None:
+            following.active_at = time.monotonic()  # its turn begins now
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report the end once; the owner decides what becomes of the jobs."""
+        del exc
+        self.is_lost = True
+        if self._owner is not None:
+            self._owner.on_channel_lost()
+
+
+class ChannelClaim(Protocol):
+    """Finds the worker that a new connection belongs to."""
+
+    def __call__(self, channel: WorkerChannel, hello: Hello) -> tuple[ChannelOwner, Load, int]:
+        """Check the hello's version, id and token.
+
+        Returns:
+            The owner, what to load, and the limit for the bodies of one frame, in bytes.
+
+        Raises:
+            ProtocolError: no such worker is expected.
+        """
+
+
+def _error_of(reply: Reply) -> TslError:
+    return TslError.from_wire(
+        reply.error, bytes(reply.body).decode("utf-8", "replace"), reply.status
+    )
+
+
+def fail_all(jobs: Iterable[Job], error: TslError) -> None:
+    """Answer several jobs with the same error."""
+    for job in jobs:
+        job.fail(error)

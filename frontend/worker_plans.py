@@ -1,0 +1,164 @@
+"""How the workers of a model version are to be started: environment, device, load order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from tsl.model_store import ModelVersion
+from tsl.protocol.codec import encode
+from tsl.protocol.frames import Load
+
+from .config import ServerConfig
+from .cpus import usable_cpus
+from .devices import DeviceAllocator
+from .preload import find_preload, is_built_in
+from .worker import WorkerPlan
+from .worker_process import WorkerSpec
+
+REPLY_OVERHEAD_BYTES: Final = 64 * 1024
+"""Room for error texts beside the bodies of a reply frame."""
+
+
+class WorkerPlanner:
+    """Makes `WorkerPlan`s.
+
+    Args:
+        config: the server's configuration.
+        environ: the server's environment, from which the workers' is derived.
+        devices: hands out accelerators.
+    """
+
+    def __init__(
+        self, config: ServerConfig, environ: Mapping[str, str], devices: DeviceAllocator
+    ) -> None:
+        self._config = config
+        self._environ = environ
+        self._devices = devices
+        self._numbers = count(config.initial_worker_port)
+        self._cpus = usable_cpus()
+        self.socket_path = ""
+
+    @property
+    def default_workers(self) -> int:
+        """Workers of a model at start when nothing says how many: accelerators, else CPUs."""
+        return self._devices.gpus or self._cpus
+
+    def plan(self, version: ModelVersion, workers: int) -> WorkerPlan:
+        """Plan for one more worker.
+
+        Args:
+            version: what it serves.
+            workers: how many workers the version is to have; the CPU threads are shared out.
+        """
+        config, model = self._config, version.config
+        number = next(self._numbers)
+        label = f"W-{number}-{version.name}_{version.version}"
+        device = self._devices.next_device(
+            f"{version.name}/{version.version}", model.device_type or "", model.device_ids or ()
+        )
+        load = Load(
+            model_name=version.name,
+            model_dir=str(version.model_dir),
+            handler=version.handler,
+            envelope=config.service_envelope or "",
+            batch_size=model.batch_size,
+            gpu_id=device,
+            limit_max_image_pixels=config.limit_max_image_pixels,
+            max_response_bytes=config.max_response_size_bytes,
+            decode_input=config.decode_input_request,
+            metrics_config=str(config.metrics_config or ""),
+        )
+        share = _share_name(version, device)
+        spec = partial(
+            WorkerSpec,
+            label=label,
+            socket_path=self.socket_path,
+            model_dir=str(version.model_dir),
+            environ=worker_environ(
+                self._environ, version, config, max(self._cpus // max(workers, 1), 1)
+            ),
+            preload=find_preload(version.model_dir, version.handler),
+            start=_start_mode(config.worker_start, model.worker_start, device),
+            share=share,
+            load=b"".join(encode(load)) if share else b"",
+        )
+        return WorkerPlan(
+            number=number,
+            label=label,
+            load=load,
+            max_reply_bytes=config.max_response_size_bytes * model.batch_size
+            + REPLY_OVERHEAD_BYTES,
+            startup_timeout_s=model.startup_timeout_s,
+            retry_window_s=model.max_retry_timeout_s,
+            spec=lambda worker_id, token: spec(worker_id=worker_id, token=token),
+        )
+
+
+def worker_environ(
+    environ: Mapping[str, str], version: ModelVersion, config: ServerConfig, threads: int
+) -> dict[str, str]:
+    """A worker's environment (handler contract, section 2).
+
+    Args:
+        environ: the server's own.
+        version: the model; its folder and that of its handler go to ``PYTHONPATH``.
+        config: ``blacklist_env_vars`` is applied last, so it can also hide what is added here.
+        threads: CPU threads for the worker, unless the environment says otherwise.
+    """
+    result = {
+        "OMP_NUM_THREADS": str(threads),
+        **environ,
+        "TS_DECODE_INPUT_REQUEST": str(config.decode_input_request).lower(),
+        "TS_IPEX_ENABLE": str(config.ipex_enable).lower(),
+        "TS_IPEX_GPU_ENABLE": str(config.ipex_gpu_enable).lower(),
+        "TS_REQUEST_SEQUENCE_ID": config.ts_header_key_sequence_id,
+        "TS_REQUEST_SEQUENCE_START": config.ts_header_key_sequence_start,
+        "TS_REQUEST_SEQUENCE_END": config.ts_header_key_sequence_end,
+        "PYTHONPATH": _python_path(environ.get("PYTHONPATH", ""), version),
+    }
+    hidden = config.blacklist_env_vars
+    if hidden is None:
+        return result
+    return {name: value for name, value in result.items() if not hidden.fullmatch(name)}
+
+
+def _python_path(inherited: str, version: ModelVersion) -> str:
+    model_dir = version.model_dir
+    entries = []
+    module = version.handler.split(":")[0]
+    if ":" in version.handler and "/" in module:
+        entries.append(str(Path(module).parent))
+    if inherited:
+        entries.append(inherited)
+    entries.append(str(model_dir.resolve()))
+    if model_dir.is_symlink():
+        entries.append(str(model_dir.parent))
+    return os.pathsep.join(entries)
+
+
+def share_name(version: ModelVersion) -> str:
+    """Name under which the workers of a version share its model; unique among versions."""
+    return f"{version.name}/{version.version}#{id(version):x}"
+
+
+def _share_name(version: ModelVersion, device: int) -> str:
+    """`share_name` if this version's workers may share, else "".
+
+    ``shareModel`` decides; without it the built-in handlers share, on the CPU: what they do while
+    loading is known to survive a fork.
+    """
+    asked = version.config.share_model
+    wanted = is_built_in(version.model_dir, version.handler) if asked is None else asked
+    return share_name(version) if wanted and device < 0 else ""
+
+
+def _start_mode(server: str, model: str, device: int) -> str:
+    """A worker that uses an accelerator must not be forked: drivers do not survive it."""
+    if device >= 0:
+        return "spawn"
+    return model if model != "auto" else server

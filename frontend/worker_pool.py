@@ -1,0 +1,350 @@
+"""Keep the right number of workers for one model version, and feed them from its queue.
+
+Workers pull: a batch leaves the queue when a worker can take it and it is due. Everything on the
+way of a request is a plain call (`submit` → `_dispatch` → `WorkerChannel.send_batch`, and back
+`worker_free` → `_dispatch`). Two timers exist per model version, however many jobs there are:
+one for the moment the waiting jobs become due, one that watches for the response timeout. Only a
+job with a deadline of its own has a timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from tsl.protocol.errors import NoWorkers, ProtocolError, ShuttingDown, TslError
+from tsl.protocol.frames import MetricRecord
+
+from .batching import BatchQueue
+from .jobs import Job
+from .pipelining import PipelineDepth
+from .worker import Worker, WorkerOwner
+from .worker_channel import Batch, WorkerChannel, fail_all
+from .worker_state import WorkerState
+
+logger = logging.getLogger(__name__)
+
+
+class MetricSink(Protocol):
+    """Where handlers' metrics go."""
+
+    def record(self, label: str, records: list[MetricRecord]) -> None:
+        """Take records of the worker that ``label`` names."""
+
+    def predicted(self, model: str, jobs: list[Job], service_us: int) -> None:
+        """A batch was answered after ``service_us`` microseconds in the handler."""
+
+
+class WorkerPool(WorkerOwner):
+    """The workers of one model version.
+
+    Args:
+        name: model name and version for messages.
+        queue: the version's queue.
+        new_worker: makes another worker of this version (not started).
+        response_timeout_s: how long a worker may be silent about a batch.
+        metrics: where handlers' metrics go.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        queue: BatchQueue,
+        new_worker: Callable[[WorkerOwner], Worker],
+        response_timeout_s: float,
+        metrics: MetricSink,
+    ) -> None:
+        self.name = name
+        self.queue = queue
+        self.workers: list[Worker] = []
+        self.min_workers = 0
+        self.max_workers = 0
+        self.depth = PipelineDepth()
+        self.response_timeout_s = response_timeout_s
+        self._new_worker = new_worker
+        self._metrics = metrics
+        self.can_serve = False
+        """Whether a job that waits now will be served: some worker serves, or is coming."""
+        self._serving: list[WorkerChannel] = []
+        self._idle: deque[Worker] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        self._is_closing = False
+
+    def __repr__(self) -> str:
+        states = ", ".join(worker.state.name for worker in self.workers)
+        return f"<WorkerPool {self.name} [{states}] {self.queue!r}>"
+
+    # -- the way of a job ------------------------------------------------------------------
+
+    def submit(self, job: Job) -> None:
+        """Accept a job; from here on it is answered exactly once.
+
+        Raises:
+            NoWorkers: there is no worker, and none is coming.
+            QueueFull: the queue's limits are reached.
+            ShuttingDown: the version is being unregistered, or the server stopped.
+        """
+        if not self.can_serve:
+            raise self._unavailable()
+        self.queue.put(job)
+        now = time.monotonic()  # a pipelined request may have waited long for its turn
+        if job.deadline is not None:
+            delay = max(job.deadline - now, 0.0)
+            job.timer = asyncio.get_running_loop().call_later(delay, job.expire)
+        if self._timer is None or self.queue.is_due(now):
+            self._dispatch(now)
+        # else: an idle worker waits for company of this job, and the timer is set for both
+
+    def _dispatch(self, now: float) -> None:
+        """Give due batches to workers that can take them; then set the timer for the rest."""
+        queue, idle = self.queue, self._idle
+        while idle and queue.is_due(now):
+            worker = idle.popleft()
+            channel = worker.channel
+            if channel is not None and channel.is_serving and not self._send(channel, now):
+                idle.appendleft(worker)  # all that waited had expired
+        if self.depth.depth > 1:
+            self._dispatch_ahead(now)
+        if len(queue):
+            self._set_timer(now)
+
+    def _dispatch_ahead(self, now: float) -> None:
+        """All workers are busy, but quick: keep a few batches in flight to each."""
+        while self._serving and self.queue.is_due(now, idle=False):
+            channel = min(self._serving, key=_in_flight)
+            if channel.in_flight >= self.depth.depth or not channel.is_serving:
+                return
+            self._send(channel, now)
+
+    def _send(self, channel: WorkerChannel, now: float) -> bool:
+        batch, expired = self.queue.take(now)
+        for job in expired:
+            job.expire()
+        if not batch:
+            return False
+        try:
+            channel.send_batch(batch, now)
+        except ProtocolError as error:  # too large to be sent; nothing was
+            fail_all(batch, error)
+            return False
+        if self._watchdog is None:
+            self._watch(self.response_timeout_s)
+        return True
+
+    def worker_free(self, worker: Worker, batch: Batch, service_us: int | None) -> None:
+        """A worker answered a batch: let it take the next one."""
+        if service_us is not None:
+            self.depth.observe(service_us)
+            self._metrics.predicted(worker.plan.load.model_name, batch.jobs, service_us)
+        channel = worker.channel
+        if channel is not None and not channel.in_flight:
+            self._idle.append(worker)
+        if len(self.queue):
+            self._dispatch(time.monotonic())
+
+    # -- time --------------------------------------------------------------------------------
+
+    def _set_timer(self, now: float) -> None:
+        """Wake up when the window of the first job closes; a busy worker needs no timer."""
+        due_at = self.queue.due_at() if self._idle else None
+        if due_at is None or (self._timer is not None and self._timer_at <= due_at):
+            return  # a timer that rings early finds nothing due, and is set again
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due_at
+        delay = max(due_at - now, 0.001)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._dispatch(time.monotonic())
+
+    def _watch(self, delay_s: float) -> None:
+        self._watchdog = asyncio.get_running_loop().call_later(delay_s, self._on_watchdog)
+
+    def _on_watchdog(self) -> None:
+        """Time out workers that are silent; look again when the next one could be."""
+        self._watchdog = None
+        now = time.monotonic()
+        next_look: float | None = None
+        for worker in self.workers:
+            channel = worker.channel
+            batch = channel.oldest if channel is not None else None
+            if channel is None or batch is None:
+                continue
+            left = batch.active_at + self.response_timeout_s - now
+            if channel.is_paused:
+                left = self.response_timeout_s
+            if left <= 0:
+                worker.time_out()
+                left = self.response_timeout_s
+                self._review()
+                begun, fresh = channel.lose()
+                fail_all(begun, worker.verdict)
+                self._put_back(fresh)
+            next_look = left if next_look is None else min(next_look, left)
+        if next_look is not None and self._watchdog is None:
+            self._watch(max(next_look, 0.001))
+
+    # -- what workers report -------------------------------------------------------------------
+
+    def worker_ready(self, worker: Worker) -> None:
+        """A worker serves: it is idle."""
+        self._idle.append(worker)
+        self._review()
+        self._dispatch(time.monotonic())
+
+    def worker_changed(self, worker: Worker) -> None:
+        """A worker's process has ended: give it nothing more."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._review()
+
+    def worker_lost(self, worker: Worker, channel: WorkerChannel | None, cause: TslError) -> None:
+        """A process is gone: answer what it was working on, keep what it had not begun."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._review()
+        if channel is not None:
+            begun, fresh = channel.lose()
+            fail_all(begun, cause)
+            self._put_back(fresh)
+
+    def worker_ended(self, worker: Worker) -> None:
+        """A worker will not come back by itself."""
+        if worker.state is WorkerState.STOPPED and worker in self.workers:
+            self.workers.remove(worker)
+        self._review()
+
+    def worker_metrics(self, worker: Worker, records: list[MetricRecord]) -> None:
+        """Hand a handler's metrics on."""
+        self._metrics.record(worker.plan.label, records)
+
+    def _put_back(self, jobs: list[Job]) -> None:
+        if not jobs:
+            return
+        if self.can_serve:
+            self.queue.put_back(jobs)
+            self._dispatch(time.monotonic())
+        else:
+            fail_all(jobs, self._unavailable())
+
+    # -- the number of workers -----------------------------------------------------------------
+
+    @property
+    def ready_count(self) -> int:
+        """Workers that serve."""
+        return sum(worker.is_serving for worker in self.workers)
+
+    @property
+    def is_healthy(self) -> bool:
+        """TorchServe's rule for ``/ping``: at least ``min_workers`` healthy workers."""
+        return sum(worker.is_healthy for worker in self.workers) >= self.min_workers
+
+    def scale(self, min_workers: int, max_workers: int) -> list[Worker]:
+        """Make the number of workers lie between the two; does not wait.
+
+        Abandoned workers count as missing and are replaced.
+
+        Returns:
+            The workers that were started.
+        """
+        self.min_workers, self.max_workers = min_workers, max_workers
+        for worker in [w for w in self.workers if w.state is WorkerState.ABANDONED]:
+            worker.stop("replaced")
+        living = [w for w in self.workers if w.state is not WorkerState.STOPPING]
+        for worker in living[max_workers:]:
+            worker.stop("scaled down")
+        started = [self._new_worker(self) for _ in range(min_workers - len(living))]
+        self.workers.extend(started)
+        for worker in started:
+            worker.start()
+        self._review()
+        return started
+
+    async def wait_ready(self, workers: list[Worker]) -> None:
+        """Return when all of these serve.
+
+        Raises:
+            LoadFailed, LoadOutOfMemory: one of them cannot load its handler.
+            NoWorkers: one of them was stopped meanwhile.
+        """
+        while True:
+            for worker in workers:
+                if worker.load_failure is not None:
+                    raise worker.load_failure
+                if not worker.is_healthy:
+                    raise NoWorkers(f"A worker of {self.name} was stopped while it was starting.")
+            if all(worker.is_serving for worker in workers):
+                return
+            await self._next_change()
+
+    async def wait_settled(self) -> None:
+        """Return when no worker is on its first way up any more: each serves or has failed."""
+        while any(
+            w.state in (WorkerState.STARTING, WorkerState.LOADING) and w.load_failure is None
+            for w in self.workers
+        ):
+            await self._next_change()
+
+    async def close(self, timeout_s: float) -> None:
+        """Finish what is in flight, refuse what waits, stop all workers.
+
+        Args:
+            timeout_s: after this many seconds workers are killed.
+        """
+        self._is_closing = True
+        self._review()
+        workers = list(self.workers)
+        for worker in workers:
+            worker.stop("unregistered")
+        waiting = asyncio.gather(*(worker.wait_gone() for worker in workers))
+        try:
+            await asyncio.wait_for(waiting, timeout_s)
+        except TimeoutError:
+            for worker in workers:
+                worker.kill()
+            await asyncio.gather(*(worker.wait_gone() for worker in workers))
+        self._cancel_timers()
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._timer, self._watchdog):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._watchdog = None
+
+    def _review(self) -> None:
+        """Some worker has changed: look at all of them once, so that requests need not."""
+        living = [w for w in self.workers if w.is_healthy and w.state is not WorkerState.STOPPING]
+        self.can_serve = bool(living) and not self._is_closing
+        channels = [w.channel for w in living if w.channel is not None]
+        self._serving = [channel for channel in channels if channel.is_serving]
+        if not self.can_serve:
+            fail_all(self.queue.drain(), self._unavailable())
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _next_change(self) -> None:
+        await self._changed.wait()
+
+    def _unavailable(self) -> TslError:
+        if self._is_closing:
+            return ShuttingDown("The model is being unregistered.")
+        failures = [worker.last_failure for worker in self.workers if worker.last_failure]
+        if failures:
+            logger.error("%s has no worker left: %s", self.name, failures[-1])
+        return NoWorkers(
+            f"{self.name} has no worker to serve the request.",
+            hint="Add workers with PUT /models/{name}?min_worker=1 on the management port.",
+        )
+
+
+def _in_flight(channel: WorkerChannel) -> int:
+    return channel.in_flight

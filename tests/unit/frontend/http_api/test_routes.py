@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import pytest
+from http_client import HttpPlay, request
+
+from tsl.frontend.http_api.openapi import ApiDescriptions
+from tsl.frontend.http_api.router import Router
+from tsl.frontend.http_api.routes import (
+    common_routes,
+    inference_routes,
+    management_routes,
+    metrics_routes,
+)
+from tsl.protocol.errors import MethodNotAllowed, ResourceNotFound
+
+
+class Api:
+    """An API all of whose endpoints are functions with their names."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, name):
+        def endpoint(exchange, params):
+            del exchange, params
+
+        endpoint.__name__ = f"{self._name}.{name}"
+        return endpoint
+
+
+DESCRIPTIONS = ApiDescriptions("title", Api("registry"))
+COMMON = common_routes(DESCRIPTIONS, Api("health"))
+INFERENCE = inference_routes(Api("inference"), Api("health"), DESCRIPTIONS, open_inference=True)
+MANAGEMENT = management_routes(Api("management"), Api("health"), DESCRIPTIONS)
+METRICS = metrics_routes(Api("metrics"))
+
+ROUTERS = {
+    "inference": Router(COMMON + INFERENCE),
+    "management": Router(common_routes(DESCRIPTIONS, None) + MANAGEMENT),
+    "shared": Router(COMMON + INFERENCE + MANAGEMENT + METRICS),
+}
+
+
+def found(listener, method, target):
+    try:
+        match = ROUTERS[listener].match(method.encode(), target.encode())
+    except MethodNotAllowed:
+        return 405, {}
+    except ResourceNotFound:
+        return 404, {}
+    return match.endpoint.__name__, match.params
+
+
+M, V = {"model_name": "m"}, {"model_name": "m", "model_version": "2"}
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "endpoint", "params"),
+    [
+        ("GET", "/", "health.alive", {}),
+        ("HEAD", "/", "health.alive", {}),
+        ("POST", "/", 405, {}),
+        ("OPTIONS", "/", "api", {}),
+        ("POST", "/api-description", "api", {}),
+        ("GET", "/ping", "health.ping", {}),
+        ("OPTIONS", "/ping", "health.ping", {}),
+        ("GET", "/ping/x/y", "health.ping", {"rest": "x/y"}),
+        ("GET", "/predictions", 404, {}),
+        ("GET", "/predictions/", 404, {}),
+        ("GET", "/predictions/m", "inference.predict", M),
+        ("PATCH", "/predictions/m/", "inference.predict", M),
+        ("HEAD", "/predictions/m/2", "inference.predict", V),
+        ("PUT", "/predictions/m/2/a/b", "inference.predict", {**V, "rest": "a/b"}),
+        ("OPTIONS", "/predictions/m", "inference_model", M),
+        ("OPTIONS", "/predictions/m/2/a", "inference_model", {**V, "rest": "a"}),
+        ("POST", "/explanations/m", "inference.explain", M),
+        ("POST", "/explanations/m/2", "inference.explain", V),
+        ("POST", "/v1/models/m:predict", "inference.protocol_predict", M),
+        ("POST", "/v1/models/m:explain", "inference.protocol_explain", M),
+        ("GET", "/v1/models/m", "health.v1_model", M),
+        ("HEAD", "/v1/models/m", "health.v1_model", M),
+        ("POST", "/v1/models/m", 405, {}),
+        ("POST", "/v1/models/m:verb", 404, {}),
+        ("POST", "/v1/models/m/2:predict", 404, {}),
+        ("POST", "/v2/models/m/infer", "inference.protocol_predict", M),
+        ("POST", "/v2/models/m/explain", "inference.protocol_explain", M),
+        ("GET", "/v2/models/m", 404, {}),
+        ("GET", "/v2/models/m/ready", 404, {}),
+        ("POST", "/v2/models/m/versions/2/infer", 404, {}),
+        ("GET", "/v2", "health.v2_server", {}),
+        ("GET", "/v2/health/live", "health.v2_live", {}),
+        ("GET", "/v2/health/ready", "health.v2_ready", {}),
+        ("POST", "/invocations?model_name=m", "inference.invocations", {}),
+        ("POST", "/models/m/invoke", "inference.invoke", M),
+        ("POST", "/m/predict", "inference.invoke", M),
+        ("POST", "/m/2/predict", "inference.invoke", V),
+        ("GET", "/models", 404, {}),
+        ("GET", "/metrics", 404, {}),
+    ],
+)  # fmt: skip
+def test_the_inference_listener(method, target, endpoint, params):
+    assert found("inference", method, target) == (endpoint, params)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "endpoint", "params"),
+    [
+        ("GET", "/", 405, {}),
+        ("OPTIONS", "/", "api", {}),
+        ("GET", "/models", "management.list_models", {}),
+        ("HEAD", "/models", "management.list_models", {}),
+        ("POST", "/models?url=x", "management.register", {}),
+        ("DELETE", "/models", 405, {}),
+        ("GET", "/models/m", "management.describe", M),
+        ("PUT", "/models/m", "management.scale", M),
+        ("DELETE", "/models/m", "management.unregister", M),
+        ("POST", "/models/m", 405, {}),
+        ("OPTIONS", "/models/m", "management_model", M),
+        ("GET", "/models/m/2", "management.describe", V),
+        ("GET", "/models/m/all", "management.describe", {**V, "model_version": "all"}),
+        ("PUT", "/models/m/2", "management.scale", V),
+        ("DELETE", "/models/m/2", "management.unregister", V),
+        ("PUT", "/models/m/2/set-default", "management.set_default", V),
+        ("GET", "/models/m/2/set-default", 405, {}),
+        ("GET", "/models/m/2/other", 404, {}),
+        ("GET", "/v1/models/m", "health.v1_model", M),
+        ("GET", "/predictions/m", 404, {}),
+        ("GET", "/ping", 404, {}),
+    ],
+)
+def test_the_management_listener(method, target, endpoint, params):
+    assert found("management", method, target) == (endpoint, params)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "endpoint", "params"),
+    [
+        ("POST", "/models/m/invoke", "inference.invoke", M),
+        ("GET", "/models/m/2", "management.describe", V),
+        ("PUT", "/models/m/2", "management.scale", V),
+        ("GET", "/models/m/all", "management.describe", {**V, "model_version": "all"}),
+        ("GET", "/models", "management.list_models", {}),
+        ("GET", "/metrics", "metrics.metrics", {}),
+        ("GET", "/metrics/x", "metrics.metrics", {"rest": "x"}),
+        ("GET", "/v1/models/m", "health.v1_model", M),
+        ("GET", "/ping", "health.ping", {}),
+    ],
+)
+def test_a_listener_that_serves_all(method, target, endpoint, params):
+    assert found("shared", method, target) == (endpoint, params)
+
+
+def test_the_open_inference_routes_are_there_on_demand_only():
+    routes = inference_routes(Api("inference"), Api("health"), DESCRIPTIONS, open_inference=False)
+
+    assert not [route for route in routes if route.path.startswith("/v2/health")]
+    assert [route for route in routes if route.path == "/v2/models/{model_name}/infer"]
+
+
+def test_a_405_of_the_table_tells_the_methods():
+    play = HttpPlay(context={"router": ROUTERS["management"]}).feed(request("/models/m", "POST"))
+
+    assert play.response().header("allow") == "DELETE, GET, HEAD, OPTIONS, PUT"

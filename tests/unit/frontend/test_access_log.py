@@ -1,0 +1,75 @@
+"""The access log's line, character by character."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tsl.frontend import access_log
+from tsl.frontend.access_log import AccessLog
+from tsl.frontend.http_api.messages import Request
+
+REFERENCE = re.compile(rb'[^ ]+ "[A-Z]+ [^ ]+ HTTP/1\.[01]" \d{3} \d+')
+
+
+class Lines:
+    def __init__(self):
+        self.added = []
+
+    def add(self, text):
+        self.added.append(text)
+
+
+@pytest.fixture
+def lines():
+    return Lines()
+
+
+@pytest.fixture
+def request_at():
+    def make(started_at, *, target=b"/predictions/multi", is_http_1_1=True):
+        return Request(
+            method=b"POST", target=target, headers=[], content_type="", accept=b"",
+            timeout_ms=b"", body=b"", is_http_1_1=is_http_1_1, keep_alive=True,
+            started_at=started_at,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr(access_log.time, "monotonic", lambda: 100.0)
+
+
+def test_the_line_of_the_reference(lines, request_at):
+    AccessLog(lines).add(b"/127.0.0.1:33820", request_at(99.9979), 503)
+
+    assert lines.added == [b'/127.0.0.1:33820 "POST /predictions/multi HTTP/1.1" 503 2']
+
+
+def test_http_1_0_and_a_unix_socket(lines, request_at):
+    AccessLog(lines).add(b"127.0.0.1", request_at(98.5, is_http_1_1=False), 200)
+
+    assert lines.added == [b'127.0.0.1 "POST /predictions/multi HTTP/1.0" 200 1500']
+
+
+def test_the_target_is_as_the_client_sent_it(lines, request_at):
+    target = b"/predictions/a%20b?x=%22y&z=\xff"
+    AccessLog(lines).add(b"/1.2.3.4:5", request_at(100.0, target=target), 200)
+
+    assert lines.added == [b'/1.2.3.4:5 "POST ' + target + b' HTTP/1.1" 200 0']
+
+
+def test_a_request_that_could_not_be_read_took_no_time(lines, request_at):
+    AccessLog(lines).add(b"/1.2.3.4:5", request_at(0.0), 400)
+
+    assert lines.added[0].endswith(b'" 400 0')
+
+
+@pytest.mark.parametrize("status", [200, 404, 499, 599])
+def test_every_line_fits_the_pattern(lines, request_at, status):
+    AccessLog(lines).add(b"/1.2.3.4:5", request_at(90.0), status)
+
+    assert REFERENCE.fullmatch(lines.added[0])

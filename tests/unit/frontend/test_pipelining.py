@@ -1,0 +1,42 @@
+"""How many batches may be in flight, learned from service times."""
+
+from __future__ import annotations
+
+import pytest
+
+from tsl.frontend.pipelining import BUDGET_US, MAX_DEPTH, PROOF, SLOW_US, PipelineDepth
+
+
+def after(*times_us):
+    depth = PipelineDepth()
+    for service_us in times_us:
+        depth.observe(service_us)
+    return depth.depth
+
+
+def test_a_model_is_slow_until_proven_quick():
+    assert PipelineDepth().depth == 1
+    assert after(*[50] * (PROOF - 1)) == 1
+    assert after(*[50] * PROOF) > 1
+
+
+def test_a_very_quick_model_gets_the_most():
+    assert after(*[10] * 200) == MAX_DEPTH
+
+
+def test_what_is_in_flight_is_worth_no_more_than_the_budget():
+    for service_us in (100, 250, 500, 999, 1500):
+        assert after(*[service_us] * 500) == BUDGET_US // service_us
+
+
+@pytest.mark.parametrize("service_us", [BUDGET_US + 1, SLOW_US])
+def test_a_model_slower_than_the_budget_gets_one(service_us):
+    assert after(*[service_us] * 500) == 1
+
+
+def test_one_slow_batch_and_the_model_must_prove_itself_again():
+    quick = [50] * 200
+
+    assert after(*quick, SLOW_US + 1) == 1
+    assert after(*quick, SLOW_US + 1, *[50] * (PROOF - 1)) == 1
+    assert after(*quick, SLOW_US + 1, *[50] * PROOF) > 1
