@@ -1,0 +1,74 @@
+"""The few GET requests that ``tsl status`` makes to a running server's public API."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+_TIMEOUT_S: Final = 5.0
+
+
+class NoAnswer(Exception):
+    """The server did not answer, or not with JSON; the text says what happened."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the path instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class ApiClient:
+    """One API of a server on this machine.
+
+    Proxies of the environment are not used: the server is here.
+
+    Args:
+        address: ``http://host:port`` or ``unix:/path``.
+        key: the key to show, if tokens are on.
+        timeout_s: seconds to wait for each answer.
+    """
+
+    def __init__(self, address: str, key: str | None, timeout_s: float = _TIMEOUT_S) -> None:
+        self._address = address
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._timeout_s = timeout_s
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Status and JSON of ``GET path``.
+
+        Raises:
+            NoAnswer: nobody answers, or not in JSON.
+        """
+        connection = self._connection()
+        try:
+            connection.request("GET", path, headers=self._headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            msg = f"{self._address} does not answer: {error or type(error).__name__}"
+            raise NoAnswer(msg) from error
+        except ValueError as error:
+            msg = f"{self._address}{path} answers something that is not JSON"
+            raise NoAnswer(msg) from error
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._address.startswith("unix:"):
+            return _UnixConnection(self._address.removeprefix("unix:"), self._timeout_s)
+        parts = urlsplit(self._address)
+        return http.client.HTTPConnection(
+            parts.hostname or "127.0.0.1", parts.port, timeout=self._timeout_s
+        )
