@@ -1,0 +1,1 @@
+"""One script per question about a small piece of code."""
