@@ -19,6 +19,7 @@ from .http_api.inference import InferenceApi
 from .http_api.management import ManagementApi
 from .http_api.metrics import MetricsApi
 from .http_api.openapi import ApiDescriptions
+from .http_api.operations import Operations
 from .http_api.router import Route, Router
 from .http_api.routes import common_routes, inference_routes, management_routes, metrics_routes
 from .launcher import ProcessLauncher
@@ -45,7 +46,7 @@ class Parts:
     store: ModelStore
     planner: WorkerPlanner
     manager: ModelManager
-    management: ManagementApi
+    operations: Operations
     clock: Clock
     connections: set[HttpConnection]
     named: dict[str, Listener]
@@ -83,11 +84,13 @@ def assemble(
         listener=worker_listener,
         metrics=ModelMetricsLog(model_metrics),
     )
+    operations = Operations()
     management = ManagementApi(
         manager,
         ModelDescriber(),
         can_register=config.enable_model_api,
         default_workers=config.default_workers_per_model,
+        operations=operations,
     )
     stats = ServerStats()
     apis = _Apis(config, registry, management, MetricsApi(MetricsPage(stats, config.metrics_mode)))
@@ -98,7 +101,7 @@ def assemble(
         store=store,
         planner=planner,
         manager=manager,
-        management=management,
+        operations=operations,
         clock=shared.clock,
         connections=shared.connections,
         named=named,

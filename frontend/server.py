@@ -166,7 +166,7 @@ class Server:
         left = sum(not connection.is_closing for connection in parts.connections)
         if left:
             logger.warning("%d connections were not done within drain_timeout", left)
-            await parts.management.close()
+            await parts.operations.close()
             await _all_closing(parts, LAST_WORDS_S)
         for connection in list(parts.connections):
             connection.abort()
