@@ -49,6 +49,9 @@ _PREDICT: Final = _NUMBERS[Predict]
 _RESULT: Final = _NUMBERS[Result]
 _CHUNK: Final = _NUMBERS[Chunk]
 
+BODIES_DO_NOT_FIT: Final = "body sizes do not fit the frame"
+BYTES_LEFT_OVER: Final = "bytes left over behind the bodies"
+
 _pack: Final[Callable[[object], bytes]] = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 _unpack: Final = msgpack.unpackb
 
@@ -232,28 +235,33 @@ class _Bodies:
     def take(self, size: int) -> memoryview:
         at = self._at
         if type(size) is not int or size < 0 or at + size > len(self._view):
-            raise ProtocolError("body sizes do not fit the frame")
+            raise ProtocolError(BODIES_DO_NOT_FIT)
         self._at = at + size
         return self._view[at : at + size]
 
     def finish(self) -> None:
         if self._at != len(self._view):
-            raise ProtocolError("bytes left over behind the bodies")
+            raise ProtocolError(BYTES_LEFT_OVER)
 
 
 def _decode_result(fields: list[Any], view: memoryview) -> Result:
     _, batch_id, service_us, items = fields
     if type(batch_id) is not int or type(service_us) is not int or type(items) is not list:
         raise ProtocolError("malformed Result frame")
-    bodies = _Bodies(view)
     replies = []
+    at, end = 0, len(view)
     for status, phrase, headers, error, size in items:
         if type(status) is not int or type(phrase) is not str or type(error) is not str:
             raise ProtocolError("malformed reply")
         if headers or type(headers) is not list:  # most answers have none
             _check_pairs(headers, str)
-        replies.append(Reply(status, phrase, headers, error, bodies.take(size)))
-    bodies.finish()
+        # As `_Bodies.take`, without the call: this is done for every request.
+        if type(size) is not int or not 0 <= size <= end - at:
+            raise ProtocolError(BODIES_DO_NOT_FIT)
+        replies.append(Reply(status, phrase, headers, error, view[at : at + size]))
+        at += size
+    if at != end:
+        raise ProtocolError(BYTES_LEFT_OVER)
     return Result(batch_id, service_us, replies)
 
 

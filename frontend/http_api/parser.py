@@ -8,12 +8,17 @@ nothing else and not for HTTP/1.0; limits on the request line, the head, the tra
 
 An ``Upgrade`` is ignored, as RFC 9110 allows. Llhttp would stop at it and drop the body, so such a
 head is parsed once more without that field.
+
+Clients repeat themselves: the requests of one connection often differ in their bodies only. So a
+parser remembers the last head that came together with its whole body, and when the same bytes
+come again, with a body of the announced size and nothing else, it does not read them again
+(``benchmarks/micro/http_parse.py``).
 """
 
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import httptools
 
@@ -35,10 +40,17 @@ BODY_PROGRESS_BYTES: Final = 16 * 1024
 """Each time so much of a body has arrived, its sender gets more time."""
 MANY_PIECES: Final = 64
 """More pieces than this in `BODY_PROGRESS_BYTES` are joined: each costs some 40 bytes of its own."""
+MAX_REMEMBERED_BYTES: Final = 1024
+"""Longer heads are not remembered: with thousands of connections they would add up."""
+HEAD_END: Final = b"\r\n\r\n"
 REQUEST_LINE_EXTRA: Final = len(" HTTP/1.1\r\n ")
 FIELD_EXTRA: Final = len(": \r\n")
 
 _SINGLE: Final = frozenset({b"content-length", b"host", b"transfer-encoding"})
+_NEVER_SENT: Final = HEAD_END + b"\0"
+"""In the place of a head to remember, this matches none."""
+_NOT_REPEATABLE: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+"""Fields for which there is more to do than to read a body of a known size."""
 _LISTS: Final = frozenset({b"accept", b"expect"})
 _NOTED: Final = frozenset(
     {
@@ -53,6 +65,9 @@ _NOTED: Final = frozenset(
         b"x-request-timeout-ms",
     }
 )
+
+
+_Known: TypeAlias = tuple[bytes, bytes, Headers, str, bytes, bytes]
 
 
 class _Refused(Exception):
@@ -92,6 +107,10 @@ class RequestParser:
         self._is_http_1_1 = True
         self._keep_alive = True
         self._fed_bytes = 0
+        self._known_head = _NEVER_SENT
+        self._known_size = 0  # of the head with its body
+        self._known: _Known = (b"", b"", [], "", b"", b"")  # what it says
+        self._latest: Request | None = None  # complete, and may be worth remembering
         self._reset()
 
     def _reset(self) -> None:
@@ -114,9 +133,14 @@ class RequestParser:
         Returns:
             The error that makes the rest of the connection unreadable, or None.
         """
-        self._fed_bytes = len(data)
+        size = len(data)
+        is_first = self.is_between_requests
+        if is_first and size == self._known_size and data.startswith(self._known_head):
+            self._repeat(data)
+            return None
+        self._fed_bytes = size
         if self._in_head:
-            self._head_bytes += len(data)
+            self._head_bytes += size
         body_bytes = self._body_bytes
         try:
             self._parser.feed_data(data)
@@ -127,10 +151,42 @@ class RequestParser:
         if self._error is None:
             # What never ends, and is not body, is reported by nobody else.
             if not self._in_head:
-                self._check_fruitful(len(data), body_bytes)
+                self._check_fruitful(size, body_bytes)
             elif self._head_bytes > self._head_limit:
                 self._error = self._oversize()
+            elif is_first and self.is_between_requests:
+                self._remember(data)
+        if self._error is not None:
+            self._known_size = 0  # nothing is taken any more, nor what is known
         return self._error
+
+    def _remember(self, data: bytes) -> None:
+        """Note the head of a request that came in one piece, if there is nothing else in it.
+
+        The first end of a head lies right before the body of the last request: so there is one
+        request only, and nothing behind it.
+        """
+        request, self._latest = self._latest, None
+        if request is None:
+            return
+        head_bytes = len(data) - len(request.body)
+        if head_bytes <= MAX_REMEMBERED_BYTES and data.find(HEAD_END) + len(HEAD_END) == head_bytes:
+            self._known_head = data[:head_bytes]
+            self._known_size = len(data)
+            self._known = (
+                request.method,
+                request.target,
+                request.headers,
+                request.content_type,
+                request.accept,
+                request.timeout_ms,
+            )
+
+    def _repeat(self, data: bytes) -> None:
+        """A request that differs from the remembered one in its body only."""
+        body = data[len(self._known_head) :]
+        request = Request(*self._known, body, True, True, monotonic())
+        self._owner.request_complete(request)
 
     def _fail(self, error: httptools.HttpParserError) -> None:
         if self._error is None:
@@ -195,6 +251,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self.is_between_requests = False
+        self._latest = None
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
@@ -322,6 +379,10 @@ class RequestParser:
             self._keep_alive and method != b"CONNECT",
             monotonic(),
         )
+        if self._is_http_1_1 and request.keep_alive and _NOT_REPEATABLE.isdisjoint(noted):
+            self._latest = request
+        else:
+            self._latest = None
         self._reset()
         self.is_between_requests = True
         self._owner.request_complete(request)

@@ -1,7 +1,8 @@
 """Request ids: random UUIDs (version 4), a thousand at a time.
 
-``uuid.uuid4`` costs a system call and an object for each one (2.5 µs); slices of a block of random
-bytes cost a quarter of that (``benchmarks/micro/request_ids.py``).
+``uuid.uuid4`` costs a system call and an object for each one (2.5 µs). Here each id has 60 random
+bits of its own, its last 62 are shared by a block; a slice of text is all that an id costs then
+(``benchmarks/micro/request_ids.py``). They name requests and protect nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from typing import Final
 
 _BLOCK: Final = 1024
-_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_OWN_DIGITS: Final = 15
 _pool: list[str] = []
 
 
@@ -22,7 +23,12 @@ def new_request_id() -> str:
 
 
 def _refill() -> None:
-    digits = os.urandom(16 * _BLOCK).hex()
-    for at in range(0, len(digits), 32):
-        d = digits[at : at + 32]
-        _pool.append(f"{d[:8]}-{d[8:12]}-4{d[13:16]}-{_VARIANTS[d[16]]}{d[17:20]}-{d[20:]}")
+    tail = os.urandom(8).hex()
+    tail = f"-{'89ab'[int(tail[0], 16) & 3]}{tail[1:4]}-{tail[4:]}"
+    d = os.urandom(_BLOCK * _OWN_DIGITS // 2).hex()
+    _pool.extend(
+        [
+            f"{d[at : at + 8]}-{d[at + 8 : at + 12]}-4{d[at + 12 : at + 15]}{tail}"
+            for at in range(0, len(d), _OWN_DIGITS)
+        ]
+    )

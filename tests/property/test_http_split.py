@@ -74,3 +74,22 @@ def test_no_cut_makes_a_difference(data, cuts):
     marks = [0, *sorted(cuts), len(data)]
 
     assert outcome([data[a:b] for a, b in pairwise(marks) if a < b]) == whole
+
+
+FEW = st.builds(
+    request,
+    st.sampled_from(["/now", "/later"]),
+    st.just("POST"),
+    body=st.sampled_from([b"", b"12", b"34", b"\r\n", b"\r\n\r\n", b"1234"]),
+    headers=st.sampled_from([[], [("Connection", "close")], [("Expect", "100-continue")]]),
+    version=st.sampled_from(["1.1", "1.1", "1.1", "1.0"]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(FEW | st.sampled_from([b"\r\n", b"12"]), max_size=8))
+def test_requests_that_repeat_others_are_understood_as_if_they_did_not(pieces):
+    """Whole requests, one to a piece: what a parser may recognise without reading it."""
+    data = b"".join(pieces)
+
+    assert outcome(pieces) == outcome([data[i : i + 1] for i in range(len(data))])

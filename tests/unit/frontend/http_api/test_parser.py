@@ -5,7 +5,11 @@ import pytest
 from http_client import chunked, request
 
 from tsl.frontend.http_api.context import HttpLimits
-from tsl.frontend.http_api.parser import BODY_PROGRESS_BYTES, RequestParser
+from tsl.frontend.http_api.parser import (
+    BODY_PROGRESS_BYTES,
+    MAX_REMEMBERED_BYTES,
+    RequestParser,
+)
 from tsl.protocol.errors import (
     ExpectationFailed,
     HeadersTooLarge,
@@ -587,3 +591,83 @@ def test_the_head_of_a_pipelined_request_is_bounded_like_the_first_one():
 
     assert [r.target for r in owner.requests] == [b"/a"]
     assert isinstance(error, HeadersTooLarge)
+
+
+# -- heads that come again
+
+
+def posted(body, *headers, target="/a"):
+    return request(target, "POST", body=body, headers=list(headers))
+
+
+def test_a_head_that_comes_again_is_not_read_again():
+    owner = Owner()
+    parser = RequestParser(owner, HttpLimits())
+    parser.feed(posted(b"hello", ("Content-Type", "text/x"), ("Accept", "y/z")))
+    parser._parser = None  # whoever reads now, fails
+
+    error = parser.feed(posted(b"again", ("Content-Type", "text/x"), ("Accept", "y/z")))
+
+    assert error is None
+    first, second = owner.requests
+    assert (first.body, second.body) == (b"hello", b"again")
+    assert seen(owner)[0][:3] == seen(owner)[1][:3] == (b"POST", b"/a", first.headers)
+    assert second.accept == b"y/z"
+    assert second.started_at >= first.started_at > 0
+    assert parser.is_between_requests
+
+
+REPEATED = {
+    "a longer body": [posted(b"12345"), posted(b"123456")],
+    "half a body": [posted(b"12345"), posted(b"12345")[:-2], b"45"],
+    "two at once": [posted(b"12345"), posted(b"12345") * 2],
+    "another header": [posted(b"12345"), posted(b"12345", ("X-A", "b"))],
+    "a line end behind it": [posted(b"12345") + b"\r\n", posted(b"\r\n123"), posted(b"54321")],
+    "a line end before it": [b"\r\n" + posted(b"12345"), posted(b"12345"), posted(b"54321")],
+    "a body like an end": [posted(b"\r\n\r\n"), posted(b"12\r\n"), posted(b"\r\n12")],
+    "a close": [posted(b"1", ("Connection", "close"))],
+    "1.0 after 1.1": [
+        posted(b"1"),
+        request("/b", version="1.0", headers=[("Connection", "keep-alive")]),
+        posted(b"2"),
+    ],
+    "no body": [request("/a"), request("/a"), request("/b"), request("/a")],
+    "chunks": [chunked("/a", [b"12"]), chunked("/a", [b"34"])],
+    "an upgrade": [posted(b"1", ("Connection", "upgrade"), ("Upgrade", "x"))] * 2,
+    "an expectation": [posted(b"1", ("Expect", "100-continue"))] * 2,
+}
+
+
+@pytest.mark.parametrize("pieces", REPEATED.values(), ids=REPEATED.keys())
+def test_a_repeated_head_means_what_it_means_in_small_pieces(pieces):
+    whole = b"".join(pieces)
+    slowly, _, slow_error = parse(*(whole[i : i + 1] for i in range(len(whole))))
+
+    owner, _, error = parse(*pieces)
+
+    assert seen(owner) == seen(slowly)
+    assert type(error) is type(slow_error)
+
+
+def test_a_head_with_an_expectation_is_read_each_time():
+    waiting = posted(b"12345", ("Expect", "100-continue"))
+    parser = parse(waiting)[1]
+
+    parser.feed(waiting[:-5])
+
+    assert parser.wants_continue
+
+
+def test_what_is_known_is_forgotten_with_an_error():
+    owner, parser, _ = parse(posted(b"1"))
+    error = parser.feed(b"%%%")
+
+    assert parser.feed(posted(b"1")) is error
+    assert len(owner.requests) == 1
+
+
+def test_long_heads_are_not_remembered():
+    """They would add up with the number of connections."""
+    parser = parse(posted(b"1", ("X-Long", "a" * MAX_REMEMBERED_BYTES)))[1]
+
+    assert len(parser._known_head) < 10
