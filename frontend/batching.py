@@ -1,7 +1,7 @@
 """Bounded queue that decides when a batch is due; time is a parameter.
 
 The queue belongs to one model version. It never does I/O, never reads a clock and never calls a
-worker: `WorkerPool` puts jobs in, asks `is_due`, and takes batches out. So every rule of
+worker: `BatchPool` puts jobs in, asks `is_due`, and takes batches out. So every rule of
 batching can be tested as plain arithmetic.
 
 Rules:

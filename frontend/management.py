@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 from tsl.model_store import ModelStore, ModelVersion, RegistrationRequest
 from tsl.protocol.errors import Conflict, LoadFailed, LoadOutOfMemory, TslError
 
-from .batching import BatchPolicy, BatchQueue
 from .config import ServerConfig
 from .launcher import ProcessLauncher
+from .pools import new_pool
 from .registry import ModelRegistry, ServedModel
 from .worker import Worker, WorkerOwner
 from .worker_listener import WorkerListener
@@ -104,20 +104,7 @@ class ModelManager:
         ):
             if is_asked_for:
                 logger.warning("%s: %s has no effect yet in this version", version.name, key)
-        queue = BatchQueue(
-            capacity=config.job_queue_size or self._config.job_queue_size,
-            capacity_bytes=config.job_queue_bytes or self._config.job_queue_bytes,
-            batch_size=config.batch_size,
-            max_delay_s=config.max_batch_delay_ms / 1000,
-            policy=BatchPolicy(config.batch_policy),
-        )
-        pool = WorkerPool(
-            f"Model {version.name!r} version {version.version}",
-            queue,
-            self._worker_factory(version),
-            config.response_timeout_s,
-            self._metrics,
-        )
+        pool = new_pool(version, self._worker_factory(version), self._metrics)
         served = ServedModel(version, pool, config.client_timeout_ms / 1000)
         pool.scale(config.min_workers, max(config.max_workers, config.min_workers))
         self.registry.add(served)

@@ -1,10 +1,9 @@
-"""Keep the right number of workers for one model version, and feed them from its queue.
+"""Keep the right number of workers for one model version, and see that every job has an end.
 
-Workers pull: a batch leaves the queue when a worker can take it and it is due. Everything on the
-way of a request is a plain call (`submit` → `_dispatch` → `WorkerChannel.send_batch`, and back
-`worker_free` → `_dispatch`). Two timers exist per model version, however many jobs there are:
-one for the moment the waiting jobs become due, one that watches for the response timeout. Only a
-job with a deadline of its own has a timer of its own.
+What a worker gets, and when, is decided by the kinds of pools: `BatchPool` for usual models, and
+see `pools` for the others. Two timers exist per model version, however many jobs there are: one
+for the moment when something becomes due, one that watches for the response timeout. Only a job
+with a deadline of its own has a timer of its own.
 """
 
 from __future__ import annotations
@@ -12,18 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from tsl.protocol.errors import NoWorkers, ProtocolError, ShuttingDown, TslError
+from tsl.protocol.errors import NoWorkers, ShuttingDown, TslError
 from tsl.protocol.frames import MetricRecord
 
-from .batching import BatchQueue
 from .jobs import Job
-from .pipelining import PipelineDepth
 from .worker import Worker, WorkerOwner
-from .worker_channel import Batch, WorkerChannel, fail_all
+from .worker_channel import WorkerChannel, fail_all
 from .worker_state import WorkerState
 
 logger = logging.getLogger(__name__)
@@ -37,6 +35,25 @@ class MetricSink(Protocol):
 
     def predicted(self, model: str, jobs: list[Job], service_us: int) -> None:
         """A batch was answered after ``service_us`` microseconds in the handler."""
+
+
+class JobQueue(Protocol):
+    """What every pool needs of its queue; see `batching` and `sequences`."""
+
+    @property
+    def capacity(self) -> int:
+        """Jobs that may wait."""
+
+    def __len__(self) -> int: ...
+
+    def put(self, job: Job) -> None:
+        """Take a job in; raises `QueueFull`."""
+
+    def is_due(self, now: float) -> bool:
+        """Whether a worker may be able to take something."""
+
+    def drain(self) -> list[Job]:
+        """Remove and return everything."""
 
 
 class WorkerPool(WorkerOwner):
@@ -53,7 +70,7 @@ class WorkerPool(WorkerOwner):
     def __init__(
         self,
         name: str,
-        queue: BatchQueue,
+        queue: JobQueue,
         new_worker: Callable[[WorkerOwner], Worker],
         response_timeout_s: float,
         metrics: MetricSink,
@@ -63,7 +80,6 @@ class WorkerPool(WorkerOwner):
         self.workers: list[Worker] = []
         self.min_workers = 0
         self.max_workers = 0
-        self.depth = PipelineDepth()
         self.response_timeout_s = response_timeout_s
         self._new_worker = new_worker
         self._metrics = metrics
@@ -79,7 +95,7 @@ class WorkerPool(WorkerOwner):
 
     def __repr__(self) -> str:
         states = ", ".join(worker.state.name for worker in self.workers)
-        return f"<WorkerPool {self.name} [{states}] {self.queue!r}>"
+        return f"<{type(self).__name__} {self.name} [{states}] {self.queue!r}>"
 
     # -- the way of a job ------------------------------------------------------------------
 
@@ -102,59 +118,19 @@ class WorkerPool(WorkerOwner):
             self._dispatch(now)
         # else: an idle worker waits for company of this job, and the timer is set for both
 
+    @abstractmethod
     def _dispatch(self, now: float) -> None:
-        """Give due batches to workers that can take them; then set the timer for the rest."""
-        queue, idle = self.queue, self._idle
-        while idle and queue.is_due(now):
-            worker = idle.popleft()
-            channel = worker.channel
-            if channel is not None and channel.is_serving and not self._send(channel, now):
-                idle.appendleft(worker)  # all that waited had expired
-        if self.depth.depth > 1:
-            self._dispatch_ahead(now)
-        if len(queue):
-            self._set_timer(now)
+        """Give what is due to workers that can take it; then set the timer for the rest."""
 
-    def _dispatch_ahead(self, now: float) -> None:
-        """All workers are busy, but quick: keep a few batches in flight to each."""
-        while self._serving and self.queue.is_due(now, idle=False):
-            channel = min(self._serving, key=_in_flight)
-            if channel.in_flight >= self.depth.depth or not channel.is_serving:
-                return
-            self._send(channel, now)
-
-    def _send(self, channel: WorkerChannel, now: float) -> bool:
-        batch, expired = self.queue.take(now)
-        for job in expired:
-            job.expire()
-        if not batch:
-            return False
-        try:
-            channel.send_batch(batch, now)
-        except ProtocolError as error:  # too large to be sent; nothing was
-            fail_all(batch, error)
-            return False
-        if self._watchdog is None:
-            self._watch(self.response_timeout_s)
-        return True
-
-    def worker_free(self, worker: Worker, batch: Batch, service_us: int | None) -> None:
-        """A worker answered a batch: let it take the next one."""
-        if service_us is not None:
-            self.depth.observe(service_us)
-            self._metrics.predicted(worker.plan.load.model_name, batch.jobs, service_us)
-        channel = worker.channel
-        if channel is not None and not channel.in_flight:
-            self._idle.append(worker)
-        if len(self.queue):
-            self._dispatch(time.monotonic())
+    @abstractmethod
+    def _put_back(self, jobs: list[Job]) -> None:
+        """Decide about jobs that a lost worker had got and not begun."""
 
     # -- time --------------------------------------------------------------------------------
 
-    def _set_timer(self, now: float) -> None:
-        """Wake up when the window of the first job closes; a busy worker needs no timer."""
-        due_at = self.queue.due_at() if self._idle else None
-        if due_at is None or (self._timer is not None and self._timer_at <= due_at):
+    def _set_timer(self, due_at: float, now: float) -> None:
+        """Dispatch again at ``due_at``, or earlier."""
+        if self._timer is not None and self._timer_at <= due_at:
             return  # a timer that rings early finds nothing due, and is set again
         if self._timer is not None:
             self._timer.cancel()
@@ -173,25 +149,35 @@ class WorkerPool(WorkerOwner):
         """Time out workers that are silent; look again when the next one could be."""
         self._watchdog = None
         now = time.monotonic()
-        next_look: float | None = None
-        for worker in self.workers:
-            channel = worker.channel
-            batch = channel.oldest if channel is not None else None
-            if channel is None or batch is None:
-                continue
-            left = batch.active_at + self.response_timeout_s - now
-            if channel.is_paused:
-                left = self.response_timeout_s
-            if left <= 0:
-                worker.time_out()
-                left = self.response_timeout_s
-                self._review()
-                begun, fresh = channel.lose()
-                fail_all(begun, worker.verdict)
-                self._put_back(fresh)
-            next_look = left if next_look is None else min(next_look, left)
-        if next_look is not None and self._watchdog is None:
-            self._watch(max(next_look, 0.001))
+        looks = [self._look_at(worker, worker.channel, now) for worker in self.workers]
+        left = [seconds for seconds in looks if seconds is not None]
+        if left and self._watchdog is None:
+            self._watch(max(min(left), 0.001))
+
+    def _look_at(self, worker: Worker, channel: WorkerChannel | None, now: float) -> float | None:
+        """Time out a worker that is silent.
+
+        Returns:
+            In how many seconds it could be silent for too long; None when it has nothing to do.
+        """
+        batch = channel.oldest if channel is not None else None
+        if channel is None or batch is None:
+            return None
+        left = batch.active_at + self.response_timeout_s - now
+        if channel.is_paused:
+            return self.response_timeout_s
+        if left > 0:
+            return left
+        self._give_up(worker, channel)
+        return self.response_timeout_s
+
+    def _give_up(self, worker: Worker, channel: WorkerChannel) -> None:
+        """End a worker that does not answer, and answer in its place."""
+        worker.time_out()
+        self._review()
+        begun, fresh = channel.lose()
+        fail_all(begun, worker.verdict)
+        self._put_back(fresh)
 
     # -- what workers report -------------------------------------------------------------------
 
@@ -226,15 +212,6 @@ class WorkerPool(WorkerOwner):
     def worker_metrics(self, worker: Worker, records: list[MetricRecord]) -> None:
         """Hand a handler's metrics on."""
         self._metrics.record(worker.plan.label, records)
-
-    def _put_back(self, jobs: list[Job]) -> None:
-        if not jobs:
-            return
-        if self.can_serve:
-            self.queue.put_back(jobs)
-            self._dispatch(time.monotonic())
-        else:
-            fail_all(jobs, self._unavailable())
 
     # -- the number of workers -----------------------------------------------------------------
 
@@ -344,7 +321,3 @@ class WorkerPool(WorkerOwner):
             f"{self.name} has no worker to serve the request.",
             hint="Add workers with PUT /models/{name}?min_worker=1 on the management port.",
         )
-
-
-def _in_flight(channel: WorkerChannel) -> int:
-    return channel.in_flight

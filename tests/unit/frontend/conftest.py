@@ -15,13 +15,13 @@ from collections import deque
 
 import pytest
 
-from tsl.frontend import worker, worker_channel, worker_pool
+from tsl.frontend import batch_pool, worker, worker_channel, worker_pool
+from tsl.frontend.batch_pool import BatchPool
 from tsl.frontend.batching import BatchQueue
 from tsl.frontend.jobs import Job
 from tsl.frontend.worker import Worker, WorkerPlan
 from tsl.frontend.worker_channel import WorkerChannel
 from tsl.frontend.worker_listener import WorkerListener
-from tsl.frontend.worker_pool import WorkerPool
 from tsl.frontend.worker_process import WorkerSpec
 from tsl.protocol.channel import Channel, Side
 from tsl.protocol.codec import FrameDecoder, encode
@@ -152,7 +152,7 @@ class World:
 def world(monkeypatch):
     """Virtual time; callbacks that raise fail the test."""
     world = World()
-    for module in (worker, worker_channel, worker_pool):
+    for module in (batch_pool, worker, worker_channel, worker_pool):
         monkeypatch.setattr(module, "time", world)
     _set_running_loop(world.loop)
     yield world
@@ -425,7 +425,7 @@ def new_pool(world, launcher, listener, metrics):
         def new_worker(owner):
             return Worker(make_plan(next(numbers), **(plan or {})), launcher, listener, owner)
 
-        return WorkerPool("Model 'm'", BatchQueue(**queue), new_worker, response_timeout_s, metrics)
+        return BatchPool("Model 'm'", BatchQueue(**queue), new_worker, response_timeout_s, metrics)
 
     return make
 

@@ -805,7 +805,7 @@ def test_handlers_metrics_are_handed_on_with_the_workers_label(new_serving, metr
 def test_repr_shows_states_and_queue(new_serving):
     pool, _ = new_serving()
 
-    assert repr(pool) == "<WorkerPool Model 'm' [SERVING] <BatchQueue 0/100 jobs, 0 bytes>>"
+    assert repr(pool) == "<BatchPool Model 'm' [SERVING] <BatchQueue 0/100 jobs, 0 bytes>>"
 
 
 def test_workers_are_told_apart_by_state(new_serving):
