@@ -13,13 +13,14 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tsl.protocol.errors import LoadFailed, LoadOutOfMemory
 from tsl.protocol.frames import Load
 
 from .context import Context
 from .envelopes import load_envelope
+from .legacy_service import LegacyService
 from .metrics import MetricsCache, MetricSink
 from .service import MAX_RESPONSE_BYTES, EntryPoint, Service
 from .util import list_classes_from_module
@@ -29,6 +30,7 @@ BUILT_IN: Final = ("tsl.backend.handlers", "ts.torch_handler")
 """Packages whose modules are handlers by name; the second one for modules added to it."""
 
 Initialize = Callable[[Context], object]
+S = TypeVar("S", bound=Service)
 
 
 class ModelLoader:
@@ -58,33 +60,34 @@ class ModelLoader:
             load.envelope,
             load.limit_max_image_pixels,
             MetricsCache.from_config(load.metrics_config, load.model_name, sink),
+            service_class=Service,
             decode_input=load.decode_input,
             max_response_bytes=load.max_response_bytes,
         )
 
 
 class TsModelLoader:
-    """The loader as unit tests of handlers know it."""
+    """The loader as tests and tools of handlers know it."""
 
     def load(
         self,
         model_name: str,
         model_dir: str,
-        handler: str,
-        gpu_id: int | None,
-        batch_size: int,
+        handler: str | None = None,
+        gpu_id: int | None = None,
+        batch_size: int | None = None,
         envelope: str | None = None,
         limit_max_image_pixels: bool = True,
         metrics_cache: Any = None,
-    ) -> Service:
+    ) -> LegacyService:
         """Load a model; ``model_dir`` must be on ``sys.path``.
 
         Args:
             model_name: name of the model.
             model_dir: folder with the handler and its files.
-            handler: handler string.
+            handler: handler string; that of the manifest when None.
             gpu_id: accelerator to use, None for the CPU.
-            batch_size: rows per batch at most.
+            batch_size: rows per batch at most; 1 when None.
             envelope: name of a request envelope.
             limit_max_image_pixels: whether Pillow's decompression-bomb limit stays on.
             metrics_cache: the handler's ``context.metrics``.
@@ -92,15 +95,18 @@ class TsModelLoader:
         Raises:
             Exception: whatever import, constructor or ``initialize`` raised, unchanged.
         """
+        if handler is None:
+            handler = str(((read_manifest(model_dir) or {}).get("model") or {}).get("handler"))
         return _load(
             model_name,
             model_dir,
             handler,
             gpu_id,
-            batch_size,
+            batch_size or 1,
             envelope or "",
             limit_max_image_pixels,
             metrics_cache,
+            service_class=LegacyService,
         )
 
 
@@ -130,10 +136,11 @@ def _load(
     limit_max_image_pixels: bool,
     metrics_cache: Any,
     *,
+    service_class: type[S],
     decode_input: bool = True,
     max_response_bytes: int = MAX_RESPONSE_BYTES,
-) -> Service:
-    service = Service(
+) -> S:
+    service = service_class(
         model_name,
         model_dir,
         read_manifest(model_dir),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple
@@ -58,17 +58,30 @@ class WorkerThread(threading.Thread):
 
     def run(self) -> None:
         """Work until told to stop."""
-        while (item := self._source.get()) is not None:
-            _current.number = item.number
-            try:
-                result = getattr(self._handler, self._method)(item.value)
-            except Exception as error:  # handed to the thread that waits for the call
-                item.done.put(_Done(item.number, None, error))
+        execute_call(
+            self._source, self._target, lambda rows: getattr(self._handler, self._method)(rows)
+        )
+
+
+def execute_call(in_queue: _Queue, out_queue: _Queue | None, handle: Callable[[Any], Any]) -> None:
+    """Run one step on slices until there is None in place of one.
+
+    Args:
+        in_queue: slices to work on.
+        out_queue: where results go; None after the last step.
+        handle: the step.
+    """
+    while (item := in_queue.get()) is not None:
+        _current.number = item.number
+        try:
+            result = handle(item.value)
+        except Exception as error:  # handed to the thread that waits for the call
+            item.done.put(_Done(item.number, None, error))
+        else:
+            if out_queue is None:
+                item.done.put(_Done(item.number, result, None))
             else:
-                if self._target is None:
-                    item.done.put(_Done(item.number, result, None))
-                else:
-                    self._target.put(item._replace(value=result))
+                out_queue.put(item._replace(value=result))
 
 
 class MicroBatching:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 S = TypeVar("S")
 P = ParamSpec("P")
 R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
 
 
 def timed(func: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
@@ -50,3 +53,17 @@ def _synchronize() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()
+
+
+def timeit(func: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function so that each call logs how long it took, in seconds."""
+
+    @functools.wraps(func)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        started = time.perf_counter()
+        try:
+            return func(*args, **kwargs)
+        finally:
+            logger.info("%s took %.6f s", func.__qualname__, time.perf_counter() - started)
+
+    return call

@@ -38,11 +38,11 @@ _IRREGULAR: Final = {
     "y'all": "you all",
 }
 
-_EXPANSIONS: Final = _IRREGULAR | {
+CONTRACTION_MAP: Final = _IRREGULAR | {
     stem + ending: stem + full for (ending, full), stems in _STEMS.items() for stem in stems.split()
 }
 
-_PATTERN: Final = re.compile("|".join(map(re.escape, _EXPANSIONS)), re.IGNORECASE)
+_PATTERN: Final = re.compile("|".join(map(re.escape, CONTRACTION_MAP)), re.IGNORECASE)
 
 
 def expand_contractions(text: str) -> str:
@@ -52,4 +52,4 @@ def expand_contractions(text: str) -> str:
 
 def _expand(match: re.Match[str]) -> str:
     found = match.group()
-    return found[0] + _EXPANSIONS[found.lower()][1:]
+    return found[0] + CONTRACTION_MAP[found.lower()][1:]

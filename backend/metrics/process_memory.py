@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-import psutil
-
 
 def get_memory_bytes(pid: int) -> int:
     """Resident memory of a process in bytes, 0 if there is no such process."""
+    import psutil  # handlers that import ``ts.metrics`` have no use for it
+
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):

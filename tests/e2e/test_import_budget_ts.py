@@ -16,13 +16,16 @@ ROOT = Path(ts.__file__).parent
 LIGHT = sorted(
     ".".join(("ts", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
     for path in ROOT.rglob("*.py")
-    if path.parent.name != "torch_handler" or path.name == "__init__.py"
+    if path.name == "__init__.py"
+    or not {"torch_handler", "preprocess"} & set(path.relative_to(ROOT).parts[:-1])
+    or "unit_tests" in path.parts
+    or "request_envelope" in path.parts
 )
 
 
 def imported(*modules):
     """Which heavy modules are there after importing these."""
-    heavy = ["torch", "numpy", "PIL", "captum", "tsl.frontend", "asyncio"]
+    heavy = ["torch", "numpy", "PIL", "captum", "psutil", "requests", "tsl.frontend", "asyncio"]
     code = f"import sys, {', '.join(modules)}; print(*[m for m in {heavy} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

@@ -1,0 +1,1 @@
+"""Helpers for models that are split over a group of processes."""

@@ -1,0 +1,1 @@
+"""Base classes for models that are split over a group of processes."""
