@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "stop": _Entry("tsl.cli.stop", "Stop the server and wait until it is gone."),
     "status": _Entry("tsl.cli.status", "Show what the server serves and how it is."),
     "token": _Entry("tsl.cli.token", "Print a key of the server."),
+    "config": _Entry("tsl.cli.configuration", "Show and explain the settings."),
     "archive": _Entry("tsl.cli.archive", "Pack a model, or look into an archive."),
 }
 

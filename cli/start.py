@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import click
 
-from tsl.frontend.config import ServerConfig, find_config_file, read_config_file
+from tsl.frontend.config import ServerConfig
+from tsl.frontend.config_source import find_config
 from tsl.protocol.errors import ConfigError
 
 from .exit_codes import ExitCode
@@ -56,6 +57,7 @@ class StartOptions:
             # These two can only be switched on here, as in TorchServe.
             "enable_model_api": self.enable_model_api or None,
             "disable_token_authorization": self.disable_token_auth or None,
+            "config_snapshots": False if self.no_config_snapshots else None,
         }
         return {key: value for key, value in given.items() if value is not None}
 
@@ -106,7 +108,7 @@ class StartOptions:
     "--no-config-snapshots",
     "--ncs",
     is_flag=True,
-    help="Accepted for TorchServe's sake: this version neither writes nor restores snapshots.",
+    help="Neither restore the last snapshot nor write new ones.",
 )
 @click.option(
     "--log-config",
@@ -141,13 +143,14 @@ def configure(options: StartOptions, environ: Mapping[str, str], working_dir: Pa
     Raises:
         ConfigError: something is wrong with it; the last problem is an advice.
     """
-    file = find_config_file(environ, options.ts_config, working_dir)
-    content = read_config_file(file) if file else None
+    source = find_config(
+        environ, options.ts_config, working_dir, use_snapshots=not options.no_config_snapshots
+    )
     try:
-        config = ServerConfig.load(content, environ, options.overrides())
+        config = ServerConfig.load(source.text, environ, options.overrides(), notes=source.notes)
     except ConfigError as error:
         problems = (f"Invalid configuration: {problem}" for problem in error.problems)
-        read_from = f"The configuration file is {file}. " if file else ""
+        read_from = f"The configuration file is {source.file}. " if source.file else ""
         raise ConfigError(
             *problems, f"{read_from}docs/configuration.md explains every setting."
         ) from error
@@ -190,6 +193,8 @@ def _with_demo(options: StartOptions) -> StartOptions:
     return dataclasses.replace(
         options,
         demo=False,
+        # The next start in this folder is not to bring the demo back.
+        no_config_snapshots=True,
         model_store=store.model_store,
         models=(store.models,),
         curl_lines=store.curl_lines,

@@ -16,6 +16,7 @@ from .exit_codes import ExitCode
 from .keys import read_keys
 from .pidfile import ServerRecord
 from .running import NOT_RUNNING, pid_file_of
+from .tables import aligned
 
 _PAGE: Final = 100
 _HEADINGS: Final = ("MODEL", "VERSION", "STATE", "WORKERS", "QUEUE")
@@ -157,8 +158,4 @@ def table(models: Sequence[ModelStatus]) -> list[str]:
             for model in models
         ),
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return aligned(rows)

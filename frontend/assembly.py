@@ -28,6 +28,7 @@ from .listeners import Listener
 from .management import ModelManager
 from .metrics import MetricsPage, ModelMetricsLog, ServerStats
 from .registry import ModelRegistry
+from .snapshots import SnapshotRecorder
 from .worker_listener import WorkerListener
 from .worker_plans import WorkerPlanner
 
@@ -39,6 +40,7 @@ class Parts:
     Attributes:
         named: listener by API name; two names may share one.
         listeners: each of them once.
+        recorder: writes snapshots; None with ``--ncs``.
         connections: live client connections of all listeners.
     """
 
@@ -46,6 +48,7 @@ class Parts:
     store: ModelStore
     planner: WorkerPlanner
     manager: ModelManager
+    recorder: SnapshotRecorder | None
     operations: Operations
     clock: Clock
     connections: set[HttpConnection]
@@ -75,6 +78,7 @@ def assemble(
         defaults=_defaults(config, planner),
         models=config.models,
     )
+    recorder = SnapshotRecorder(config, registry) if config.config_snapshots else None
     manager = ModelManager(
         config=config,
         registry=registry,
@@ -83,6 +87,7 @@ def assemble(
         launcher=launcher,
         listener=worker_listener,
         metrics=ModelMetricsLog(model_metrics),
+        recorder=recorder,
     )
     operations = Operations()
     management = ManagementApi(
@@ -101,6 +106,7 @@ def assemble(
         store=store,
         planner=planner,
         manager=manager,
+        recorder=recorder,
         operations=operations,
         clock=shared.clock,
         connections=shared.connections,

@@ -3,8 +3,7 @@
 Merged and validated once by `ServerConfig.load`, which is pure: the text of the file, the
 environment and the command line's values come in as arguments; config_merge.py says which of
 them counts, config_fields.py how text becomes a value. After that nobody reads ``os.environ``;
-classes take the single values they need. `find_config_file` and `read_config_file` are the two
-functions that look at the disk.
+classes take the single values they need. Finding and reading the file is config_source.py's part.
 
 The reference page, docs/configuration.md, is generated from the fields below.
 """
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tsl.protocol.errors import ConfigError
+from tsl.model_store import Snapshot
 
 from .addresses import Address
 from .config_fields import (
@@ -31,7 +30,8 @@ from .config_fields import (
     initial_models,
     minutes_or_default,
     model_options,
-    optional_json_object,
+    model_snapshot,
+    optional_choice,
     optional_path,
     optional_pattern,
     optional_whole_number,
@@ -44,9 +44,7 @@ from .config_fields import (
     text,
     whole_number,
 )
-from .config_merge import merge
-
-CONFIG_FILE_NAME: Final = "config.properties"
+from .config_merge import FROM_COMMAND_LINE, merge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +55,9 @@ class ServerConfig:
     its property name, with the unit added where the property has none.
 
     Attributes:
+        file: the properties file; for a snapshot the one that the snapshot was made with.
+        snapshot_file: the snapshot that was found and took the place of the file.
+        texts: values that are not at their default, as a properties file has them, by property.
         sources: where the value of each property comes from: ``default``, ``file``,
             ``command line`` or ``environment``.
         ignored: properties of the file that only the Java server has a use for.
@@ -175,9 +176,9 @@ class ServerConfig:
         "JSON with options per model and version, used for models loaded at start.",
         env=False,
     )
-    model_snapshot: Mapping[str, Any] | None = setting(
+    model_snapshot: Snapshot | None = setting(
         "model_snapshot",
-        optional_json_object,
+        model_snapshot,
         "",
         "JSON with the models to restore; `load_models` is not used then.",
         env=False,
@@ -209,7 +210,7 @@ class ServerConfig:
     )
     service_envelope: str = setting(
         "service_envelope",
-        text,
+        optional_choice("base", "body", "json", "kserve", "kservev2"),
         "",
         "How requests wrap their data: `body`, `json`, `kserve` or `kservev2`.",
     )
@@ -465,17 +466,35 @@ class ServerConfig:
         in_file=False,
         own=True,
     )
+    config_snapshots: bool = setting(
+        "config_snapshots",
+        boolean,
+        "true",
+        "Write a snapshot of what is served after each change; see [snapshots](snapshots.md).",
+        own=True,
+    )
+    max_snapshots: int = setting(
+        "max_snapshots", whole_number(1), "50", "Snapshots that are kept.", own=True
+    )
     enable_envvars_config: bool = setting(
         "enable_envvars_config", boolean, "false", "Let `TS_*` variables override.", env=False
     )
 
+    file: Path | None = None
+    snapshot_file: Path | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
     ignored: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @classmethod
     def load(
-        cls, file_text: str | None, environ: Mapping[str, str], overrides: Mapping[str, Any]
+        cls,
+        file_text: str | None,
+        environ: Mapping[str, str],
+        overrides: Mapping[str, Any],
+        *,
+        notes: ConfigNotes | None = None,
     ) -> ServerConfig:
         """Merge and validate: defaults < file < command line < environment.
 
@@ -484,52 +503,37 @@ class ServerConfig:
             environ: environment variables; ``TS_*`` only count if the file allows it.
             overrides: values of the command line by property name; a text is parsed as if it
                 stood in the file, anything else is taken as it is.
+            notes: what is known about the file.
 
         Raises:
             ConfigError: with every problem that was found.
         """
         merged = merge(settings_of(cls), file_text, environ, overrides)
         values = {"workflow_store": merged.values.get("model_store"), **merged.values}
+        notes = notes or ConfigNotes()
+        warnings = [*notes.warnings, *merged.warnings]
+        is_restored = merged.values.get("model_snapshot") and not notes.snapshot_file
+        if is_restored and merged.sources["load_models"] == FROM_COMMAND_LINE:
+            warnings.append("model_snapshot of the file says what to load; --models is not used.")
         return cls(
-            **values, sources=merged.sources, ignored=merged.ignored, warnings=merged.warnings
+            **values,
+            file=notes.file,
+            snapshot_file=notes.snapshot_file,
+            sources=merged.sources,
+            texts=merged.texts,
+            ignored=merged.ignored,
+            warnings=tuple(warnings),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigNotes:
+    """Where a configuration comes from; see `ServerConfig` for the attributes."""
+
+    file: Path | None = None
+    snapshot_file: Path | None = None
+    warnings: tuple[str, ...] = ()
 
 
 SETTINGS: Final[Mapping[str, Setting]] = settings_of(ServerConfig)
 """What is known about each setting, by field name."""
-
-
-# -- the file --------------------------------------------------------------------------------
-
-
-def find_config_file(
-    environ: Mapping[str, str], option: Path | None, working_dir: Path
-) -> Path | None:
-    """Which properties file counts: ``TS_CONFIG_FILE``, the option, ``config.properties``.
-
-    A file that was asked for is returned whether it exists or not, so that reading it fails.
-    """
-    from_environment = environ.get("TS_CONFIG_FILE")
-    if from_environment:
-        return Path(from_environment)
-    if option is not None:
-        return option
-    beside = working_dir / CONFIG_FILE_NAME
-    return beside if beside.is_file() else None
-
-
-def read_config_file(file: Path) -> str:
-    """Content of a properties file: UTF-8, or Latin-1 as Java's own files.
-
-    Raises:
-        ConfigError: the file cannot be read.
-    """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        msg = f"The configuration file {file} cannot be read: {error.strerror}."
-        raise ConfigError(msg) from error
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")

@@ -19,9 +19,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from tsl.model_store import Snapshot, parse_snapshot
+
 from .addresses import Address
 
 T = TypeVar("T")
+
+MODEL_NUMBERS: Final = frozenset(
+    {
+        "minWorkers",
+        "maxWorkers",
+        "batchSize",
+        "maxBatchDelay",
+        "responseTimeout",
+        "startupTimeout",
+    }
+)
+"""Options of ``models`` that are numbers. What is below 1 counts as not given, as in TorchServe."""
 
 _METADATA_KEY: Final = "setting"
 
@@ -220,6 +234,12 @@ def choice(*allowed: str, tolerant: bool = False) -> Callable[[str], str]:
     return parse
 
 
+def optional_choice(*allowed: str) -> Callable[[str], str]:
+    """Parser of one word out of a few that may be left out."""
+    parse = choice(*allowed)
+    return lambda value: parse(value) if value else ""
+
+
 def optional_pattern(value: str) -> re.Pattern[str] | None:
     """A regular expression that may be left out."""
     return _compile(value) if value else None
@@ -262,9 +282,9 @@ def _name_and_location(part: str) -> tuple[str, str]:
     return name.strip(), location.strip()
 
 
-def optional_json_object(value: str) -> Mapping[str, Any] | None:
-    """A JSON object that may be left out."""
-    return _json_object(value) if value else None
+def model_snapshot(value: str) -> Snapshot | None:
+    """The JSON of ``model_snapshot``, which may be left out."""
+    return parse_snapshot(_json_object(value)) if value else None
 
 
 def model_options(value: str) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
@@ -280,7 +300,19 @@ def model_options(value: str) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
             if not isinstance(options, dict):
                 msg = f"version {version!r} of {name!r} must hold an object with options"
                 raise ValueError(msg)
+            for key in MODEL_NUMBERS & options.keys():
+                options[key] = _number(f"{key} of {name!r} version {version!r}", options[key])
     return by_name
+
+
+def _number(what: str, value: Any) -> int:
+    """A whole number; TorchServe takes one in quotes, too."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    msg = f"{what} must be a whole number"
+    raise ValueError(msg)
 
 
 def _json_object(value: str) -> dict[str, Any]:

@@ -53,12 +53,14 @@ class Merged:
     Attributes:
         values: value by field name, for fields that are not at their default.
         sources: where each property's value comes from, one of the ``FROM_*`` constants.
+        texts: the values that are not at their default, as somebody would write them.
         ignored: properties of the file that only the Java server has a use for.
         warnings: sentences about properties that are not used as written.
     """
 
     values: Mapping[str, Any]
     sources: Mapping[str, str]
+    texts: Mapping[str, str]
     ignored: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -112,17 +114,20 @@ class _Merge:
     def result(self) -> Merged:
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
+        texts: dict[str, str] = {}
         for name, declared in self._settings.items():
             found = self._find(declared)
             sources[declared.key] = found.source if found else FROM_DEFAULT
             if found:
                 values[name] = self._value(declared, found)
+                texts[declared.key] = _written(found.value)
         self._check_names()
         if self._problems:
             raise ConfigError(*self._problems)
         return Merged(
             values=values,
             sources=sources,
+            texts={key: text for key, text in texts.items() if text},
             ignored=tuple(sorted(JAVA_ONLY_KEYS & self._file.keys())),
             warnings=tuple(self._warnings),
         )
@@ -197,6 +202,8 @@ class _Merge:
         if not written:
             return declared.parse(declared.default_text)
         shown = f"{_shown(declared, found.spelled, written)} ({found.source})"
+        if declared.parse is boolean and written.lower() not in ("true", "false"):
+            self._warnings.append(f"{shown}: only true switches it on; this counts as false.")
         try:
             return declared.parse(written)
         except UnusableValue as error:
@@ -215,6 +222,11 @@ class _Merge:
         self._problems.extend(
             f"{key}: there is no such setting." for key in sorted(self._overrides.keys() - keys)
         )
+
+
+def _written(value: Any) -> str:
+    """A value as a properties file has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value).strip()
 
 
 def _shown(declared: Setting, spelled: str, value: str) -> str:

@@ -11,13 +11,20 @@ import logging
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
-from tsl.model_store import ModelStore, ModelVersion, RegistrationRequest
+from tsl.model_store import (
+    ModelStore,
+    ModelVersion,
+    RegistrationRequest,
+    Snapshot,
+    SnapshotEntry,
+)
 from tsl.protocol.errors import Conflict, LoadFailed, LoadOutOfMemory, TslError
 
 from .config import ServerConfig
 from .launcher import ProcessLauncher
 from .pools import new_pool
 from .registry import ModelRegistry, ServedModel
+from .snapshots import NoRecorder, Recorder
 from .worker import Worker, WorkerOwner
 from .worker_listener import WorkerListener
 from .worker_plans import WorkerPlanner, share_name
@@ -37,6 +44,7 @@ class ModelManager:
         launcher: starts them.
         listener: where they connect to.
         metrics: where their handlers' metrics go.
+        recorder: told about every change, before its answer; not about those at start.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class ModelManager:
         launcher: ProcessLauncher,
         listener: WorkerListener,
         metrics: MetricSink,
+        recorder: Recorder | None = None,
     ) -> None:
         self._config = config
         self.registry = registry
@@ -57,6 +66,7 @@ class ModelManager:
         self._launcher = launcher
         self._listener = listener
         self._metrics = metrics
+        self._recorder = recorder or NoRecorder()
         self._leaving: set[WorkerPool] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -71,7 +81,9 @@ class ModelManager:
             TslError: the archive cannot be found or used, or the version is there already.
             LoadFailed, LoadOutOfMemory: a worker cannot load it (only with ``wait``).
         """
-        return await self._admit(await self._resolve(request), wait=wait)
+        served = await self._admit(await self._resolve(request), wait=wait)
+        await self._recorder.changed()
+        return served
 
     async def _resolve(self, request: RegistrationRequest) -> ModelVersion:
         return await asyncio.to_thread(self._store.resolve, request)
@@ -123,6 +135,7 @@ class ModelManager:
         except BaseException as error:  # also when the one who waits is cancelled
             self.registry.discard(served)
             await self._release(served)
+            await self._recorder.undone()
             if isinstance(error, TslError):
                 raise _start_failure(served, error) from error
             raise
@@ -137,6 +150,7 @@ class ModelManager:
         async with self._lock(name):
             served = self.registry.remove(name, version)
             await self._release(served)
+            await self._recorder.changed()
 
     async def _release(self, served: ServedModel) -> None:
         """Stop the workers of a version that is not registered any more, and drop its files."""
@@ -166,6 +180,8 @@ class ModelManager:
             served = self.registry.get(name, version)
             before = list(served.pool.workers)
             started = served.pool.scale(min_workers, max_workers)
+            # Written before the wait: they stay the wanted numbers even if a worker cannot load.
+            await self._recorder.changed()
             if not wait:
                 return
             leaving = [
@@ -186,6 +202,7 @@ class ModelManager:
         """
         async with self._lock(name):
             self.registry.set_default(name, version)
+            await self._recorder.changed()
 
     async def load_at_start(self, locations: list[tuple[str | None, str]]) -> dict[str, TslError]:
         """Register what the configuration names, without waiting for workers.
@@ -197,24 +214,72 @@ class ModelManager:
             RegistrationRequest(
                 url=location,
                 model_name=name,
-                initial_workers=self._config.default_workers_per_model
-                or self._planner.default_workers,
+                initial_workers=self._start_workers,
                 loaded_at_startup=True,
             )
             for name, location in locations
         ]
+        results = await self._load(requests)
+        return {
+            request.model_name or request.url: result
+            for request, result in zip(requests, results, strict=True)
+            if isinstance(result, TslError)
+        }
+
+    async def restore(self, snapshot: Snapshot) -> list[tuple[SnapshotEntry, TslError]]:
+        """Register what a snapshot names, without waiting for workers.
+
+        An archive that holds another version by now is served as the version it is.
+
+        Returns:
+            The entries that could not be registered, with the reason.
+        """
+        entries = snapshot.entries
+        requests = [
+            RegistrationRequest(
+                url=entry.location,
+                model_name=entry.name,
+                handler=entry.handler,
+                runtime=entry.runtime,
+                initial_workers=self._start_workers,
+                loaded_at_startup=True,
+                restored=entry.settings,
+            )
+            for entry in entries
+        ]
+        failures: list[tuple[SnapshotEntry, TslError]] = []
+        for entry, result in zip(entries, await self._load(requests), strict=True):
+            if isinstance(result, TslError):
+                failures.append((entry, result))
+                continue
+            version = result.version.version
+            if version != entry.version:
+                logger.warning(
+                    "%s: the snapshot says version %s, the archive %s is version %s now",
+                    *(entry.name, entry.version, entry.archive, version),
+                )
+            if entry.is_default:
+                self.registry.set_default(entry.name, version)
+        return failures
+
+    @property
+    def _start_workers(self) -> int:
+        return self._config.default_workers_per_model or self._planner.default_workers
+
+    async def _load(self, requests: list[RegistrationRequest]) -> list[ServedModel | TslError]:
+        """Register models without waiting for workers; what fails is logged."""
         found = await asyncio.gather(*map(self._resolve, requests), return_exceptions=True)
-        failures: dict[str, TslError] = {}
+        results: list[ServedModel | TslError] = []
         for request, version in zip(requests, found, strict=True):
             # One after the other: the first version of a name becomes its default.
             try:
                 if isinstance(version, BaseException):
                     raise version
-                await self._admit(version, wait=False)
+                results.append(await self._admit(version, wait=False))
             except TslError as error:
                 logger.warning("Failed to load model: %s: %s", request.url, error)
-                failures[request.model_name or request.url] = error
-        return failures
+                results.append(error)
+        return results
 
     async def close(self, timeout_s: float) -> None:
         """Stop all workers of all models.

@@ -21,8 +21,8 @@ from typing import Final
 
 import uvloop
 
-from tsl.model_store import ModelStore
-from tsl.protocol.errors import TslError
+from tsl.model_store import ModelStore, Snapshot, SnapshotKind
+from tsl.protocol.errors import ConfigError, TslError
 
 from .assembly import Parts, assemble
 from .config import ServerConfig
@@ -96,6 +96,8 @@ class Server:
                 await self._serve(parts)
                 if not await self._drain(parts):
                     worker_stop_s = 1.0  # what they still work on has been given up
+                if parts.recorder is not None:
+                    await parts.recorder.record(SnapshotKind.SHUTDOWN)
         finally:
             for listener in parts.listeners:
                 listener.close()
@@ -120,8 +122,16 @@ class Server:
             task.result()
 
     async def _load_models(self, parts: Parts) -> None:
-        locations = _start_locations(self._config, parts.store)
-        self._load_failures = await parts.manager.load_at_start(locations)
+        snapshot = self._config.model_snapshot
+        if snapshot is None:
+            locations = _start_locations(self._config, parts.store)
+            self._load_failures = await parts.manager.load_at_start(locations)
+            return
+        _check_archives(self._config, snapshot, parts.store)
+        failures = await parts.manager.restore(snapshot)
+        self._load_failures = {entry.name: error for entry, error in failures}
+        if parts.recorder is not None:
+            parts.recorder.keep(entry for entry, _ in failures)
 
     async def _serve(self, parts: Parts) -> None:
         """Open the listeners, report, and serve until it is time to stop."""
@@ -133,6 +143,8 @@ class Server:
         # Requests leave no cycles behind: look for garbage rarely, not every few dozen of them.
         gc.set_threshold(GC_THRESHOLD, 20, 20)
         logger.info("Serving %s", ", ".join(listener.address.url for listener in parts.listeners))
+        if parts.recorder is not None:
+            await parts.recorder.record(SnapshotKind.STARTUP)
         self._reporter.listening(self._report(parts))
         settling = asyncio.create_task(self._report_settled(parts))
         while not self._stopping.is_set():
@@ -196,6 +208,27 @@ def _start_locations(config: ServerConfig, store: ModelStore) -> list[tuple[str 
     if config.load_models.all_in_store:
         return list(store.list_start_models("all"))
     return [(name or None, location) for name, location in config.load_models.listed]
+
+
+def _check_archives(config: ServerConfig, snapshot: Snapshot, store: ModelStore) -> None:
+    """A snapshot is restored whole, or the start says what is missing.
+
+    Raises:
+        ConfigError: archives of the model store are gone.
+    """
+    gone = [one for one in snapshot.entries if one.url is None and not store.has(one.archive)]
+    if not gone:
+        return
+    raise ConfigError(
+        *(
+            f"Model archive file {one.archive} for model {one.name}, version {one.version}, is "
+            f"not in the model store {config.model_store}."
+            for one in gone
+        ),
+        "The models to load come from model_snapshot in "
+        f"{config.snapshot_file or config.file or 'the configuration'}. Put the archives back, or "
+        "start with another --ts-config, or with --ncs, which does not look for snapshots.",
+    )
 
 
 def _model_report(served: ServedModel) -> ModelReport:

@@ -12,6 +12,8 @@ from .manifest import Manifest
 from .model_yaml import load_model_yaml
 from .names import check_name, default_name
 from .request import RegistrationRequest
+from .snapshot import Snapshot, SnapshotEntry, parse_snapshot
+from .snapshot_folder import SnapshotFolder, SnapshotKind
 from .store import ModelsSetting, ModelStore
 from .unpacking import ExtractionLimits
 from .version import ModelVersion
@@ -30,9 +32,14 @@ __all__ = [
     "ModelsSetting",
     "RegistrationRequest",
     "ServerDefaults",
+    "Snapshot",
+    "SnapshotEntry",
+    "SnapshotFolder",
+    "SnapshotKind",
     "StageProgress",
     "check_name",
     "default_name",
     "load_model_yaml",
     "merge_config",
+    "parse_snapshot",
 ]

@@ -13,6 +13,8 @@ minWorkers, maxWorkers         archive (as a valid pair), ``models=`` (at start 
 everything else                archive, default
 =============================  =====================================================
 
+What a snapshot says comes before all of these.
+
 "Archive" is ``model-config.yaml``. The order is TorchServe's, oddities included, but for one:
 there, a timeout that the file does not state counted as 120 s as soon as a file was there at
 all, and so beat a request that did state one.
@@ -20,6 +22,7 @@ all, and so beat a request that did state one.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -197,7 +200,7 @@ def merge_config(
         **_parallel(yaml, document or {}, warnings),
         **_sequence(yaml, warnings),
     )
-    return config, warnings
+    return dataclasses.replace(config, **request.restored), warnings
 
 
 def _or(value: int | None, default: int) -> int:

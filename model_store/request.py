@@ -6,7 +6,9 @@ here: `config.merge_config` and `store.ModelStore` decide what the values mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,8 @@ class RegistrationRequest:
         startup_timeout_s: limit for loading; -1 also means "not given".
         loaded_at_startup: whether the operator named the model at the start of the server,
             rather than a client at run time. The operator may name any folder of the host.
+        restored: settings of a snapshot, by the name of `ModelConfig`'s attribute. They were in
+            force when it was made, and beat all others.
     """
 
     url: str
@@ -37,3 +41,4 @@ class RegistrationRequest:
     response_timeout_s: int | None = None
     startup_timeout_s: int | None = None
     loaded_at_startup: bool = False
+    restored: Mapping[str, Any] = field(default_factory=dict)

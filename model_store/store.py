@@ -126,6 +126,15 @@ class ModelStore:
                 location.download.path.unlink(missing_ok=True)
             raise
 
+    def has(self, archive: str) -> bool:
+        """Whether the store holds an archive or folder of this name.
+
+        Args:
+            archive: only its last component counts, as in a registration.
+        """
+        name = Path(archive).name
+        return self._root is not None and bool(name) and (self._root / name).exists()
+
     def remove(self, version: ModelVersion) -> None:
         """Forget a version: delete what was downloaded and unpacked for it.
 

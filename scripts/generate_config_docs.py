@@ -19,8 +19,8 @@ INTRODUCTION = """\
 <!-- Written by scripts/generate_config_docs.py from frontend/config.py; do not edit. -->
 
 Settings live in a Java properties file: the one that `TS_CONFIG_FILE` names, else the one of
-`--ts-config`, else `config.properties` in the current folder. A value counts in this order, the
-last one wins:
+`--ts-config`, else the newest [snapshot](snapshots.md) (not with `--ncs`), else `config.properties` in
+the current folder. A value counts in this order, the last one wins:
 
 1. the default,
 2. the file; `$$NAME$$` in a value stands for the environment variable `NAME`,
@@ -28,9 +28,13 @@ last one wins:
 4. the environment: the variables below, but only if the file says `enable_envvars_config=true`.
    Variables marked *always* are read in any case.
 
-Only `true`, in any case, switches a yes/no setting on; everything else switches it off. An empty
-value means the default. Numbers, addresses and JSON are checked at the start, and everything that
-is wrong is reported at once. Unknown properties are reported in the log and not used.
+Only `true`, in any case, switches a yes/no setting on; everything else switches it off, with a
+warning unless it is `false`. An empty value means the default. Numbers, addresses and JSON are
+checked at the start, and everything that is wrong is reported at once. Unknown properties are
+reported in the log and not used.
+
+`tsl config show` prints every setting with its value and source, `tsl config explain KEY` what one
+means and how it can be set.
 """
 
 OWN = """\

@@ -171,7 +171,7 @@ class ManagementApi:
 def _registration(values: dict[str, str], default_workers: int) -> RegistrationRequest:
     if "url" not in values:
         raise InvalidRequest("Parameter url is required.")
-    numbers: dict[str, int] = {}
+    numbers: dict[str, Any] = {}
     for parameter, attribute in _REGISTER_INTS.items():
         number = lenient_int(values, parameter, -1)
         if number >= 0:

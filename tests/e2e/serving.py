@@ -106,6 +106,8 @@ class RunningServer:
             "METRICS_LOCATION": str(self.logs),
         }
         self.limits = {}
+        self.config_file = folder / "config.properties"
+        """Written at each start; None for a start without --ts-config."""
         self.process = None
         for path in (self.store, self.temp):
             path.mkdir(parents=True)
@@ -120,9 +122,11 @@ class RunningServer:
 
     def command(self, *arguments, models="all"):
         """The command line of a start."""
-        file = self.folder / "config.properties"
-        file.write_text("".join(f"{key}={value}\n" for key, value in self.properties.items()))
-        options = ["--ts-config", str(file), "--model-store", str(self.store)]
+        options = ["--model-store", str(self.store)]
+        if self.config_file:
+            lines = (f"{key}={value}\n" for key, value in self.properties.items())
+            self.config_file.write_text("".join(lines))
+            options += ["--ts-config", str(self.config_file)]
         if models:
             options += ["--models", *models.split()]
         return [*TSL, "start", *options, *arguments]

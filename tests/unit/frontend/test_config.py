@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 
 from tsl.frontend.addresses import Address
-from tsl.frontend.config import (
-    SETTINGS,
-    ServerConfig,
-    find_config_file,
-    read_config_file,
-)
+from tsl.frontend.config import SETTINGS, ConfigNotes, ServerConfig
 from tsl.frontend.config_fields import InitialModels
 from tsl.protocol.errors import ConfigError
 
@@ -317,7 +312,12 @@ def test_the_inference_protocol_variable_beats_the_file_unless_empty(value, expe
         ("models=[]", "expected a JSON object"),
         ('models={"m": 1}', "'m' must hold an object"),
         ('models={"m": {"1.0": 1}}', "version '1.0' of 'm' must hold an object"),
+        ('models={"m": {"1.0": {"batchSize": "big"}}}', "batchSize of 'm' version '1.0' must be"),
+        ('models={"m": {"1.0": {"minWorkers": true}}}', "minWorkers of 'm' version '1.0' must be"),
         ("model_snapshot=[]", "expected a JSON object"),
+        ("model_snapshot={}", "a snapshot needs an object models"),
+        ('model_snapshot={"models": {"m": {"1.0": {}}}}', "m 1.0: marName"),
+        ("service_envelope=kserve2", "expected one of base, body, json, kserve, kservev2"),
     ],
 )
 def test_a_wrong_value_is_a_problem_that_names_the_property(line, complaint):
@@ -359,42 +359,56 @@ def test_the_password_is_not_in_the_repr():
     assert "geheim" not in repr(load("keystore_pass=geheim"))
 
 
-# -- finding and reading the file
+# -- what is kept for others
 
 
-def test_the_variable_beats_the_option_and_the_folder(tmp_path):
-    (tmp_path / "config.properties").touch()
+def test_numbers_in_quotes_count_in_models():
+    config = load('models={"m": {"1.0": {"batchSize": "4", "maxBatchDelay": 0, "x": []}}}')
 
-    found = find_config_file({"TS_CONFIG_FILE": "/env"}, Path("/option"), tmp_path)
-
-    assert found == Path("/env")
+    assert config.models == {"m": {"1.0": {"batchSize": 4, "maxBatchDelay": 0, "x": []}}}
 
 
-def test_the_option_beats_the_folder(tmp_path):
-    (tmp_path / "config.properties").touch()
+def test_a_switch_that_is_neither_true_nor_false_is_off_and_reported():
+    config = load("enable_model_api=yes\ndebug=FALSE")
 
-    assert find_config_file({}, Path("/option"), tmp_path) == Path("/option")
-
-
-def test_the_folder_is_looked_at_last(tmp_path):
-    assert find_config_file({}, None, tmp_path) is None
-
-    (tmp_path / "config.properties").touch()
-
-    assert find_config_file({}, None, tmp_path) == tmp_path / "config.properties"
+    assert not config.enable_model_api
+    assert config.warnings == (
+        "enable_model_api=yes (file): only true switches it on; this counts as false.",
+    )
 
 
-def test_a_missing_file_is_a_problem_that_names_it(tmp_path):
-    with pytest.raises(ConfigError, match=r"absent\.properties"):
-        read_config_file(tmp_path / "absent.properties")
+def test_the_texts_are_those_of_the_values_that_count():
+    config = load(
+        "enable_envvars_config=true\njob_queue_size=5\nworkflow_store=$$W$$\ndebug=",
+        {"TS_JOB_QUEUE_SIZE": " 6 ", "W": "/w"},
+        model_store=Path("/m"),
+        enable_model_api=True,
+    )
+
+    assert config.texts == {
+        "enable_envvars_config": "true",
+        "job_queue_size": "6",
+        "workflow_store": "/w",
+        "model_store": "/m",
+        "enable_model_api": "true",
+    }
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_both_usual_encodings_are_read(tmp_path, encoding):
-    file = tmp_path / "c"
-    file.write_bytes("a=ä".encode(encoding))
+def test_what_is_known_about_the_file_is_kept():
+    notes = ConfigNotes(file=Path("/c"), snapshot_file=Path("/s"), warnings=("w",))
 
-    assert read_config_file(file) == "a=ä"
+    config = ServerConfig.load("unknown=1", {}, {}, notes=notes)
+
+    assert (config.file, config.snapshot_file) == (Path("/c"), Path("/s"))
+    assert config.warnings == ("w", "Unknown properties are not used: unknown.")
+
+
+def test_models_of_the_command_line_beside_a_snapshot_are_not_used_and_that_is_said():
+    config = load('model_snapshot={"models": {}}', load_models="a.mar")
+
+    assert config.warnings == (
+        "model_snapshot of the file says what to load; --models is not used.",
+    )
 
 
 # -- the reference page

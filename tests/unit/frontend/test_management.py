@@ -12,7 +12,14 @@ from tsl.frontend.config import ServerConfig
 from tsl.frontend.management import ModelManager
 from tsl.frontend.registry import ModelRegistry
 from tsl.frontend.worker_state import WorkerState
-from tsl.model_store import Manifest, ModelConfig, ModelVersion, RegistrationRequest
+from tsl.model_store import (
+    Manifest,
+    ModelConfig,
+    ModelVersion,
+    RegistrationRequest,
+    Snapshot,
+    SnapshotEntry,
+)
 from tsl.protocol.errors import (
     Conflict,
     Forbidden,
@@ -30,10 +37,12 @@ class FakeStore:
     def __init__(self):
         self.config = ModelConfig(min_workers=1, max_workers=1)
         self.removed = []
+        self.requests = []
 
     def resolve(self, request):
         if request.url == "broken":
             raise InvalidArchive("broken")
+        self.requests.append(request)
         name, _, version = request.url.partition(":")
         return ModelVersion(
             name=request.model_name or name,
@@ -62,6 +71,27 @@ class FakeStore:
         self.removed.append((version.name, version.version))
 
 
+class FakeRecorder:
+    """Notes what it is told, and what is served at that moment."""
+
+    def __init__(self, registry):
+        self.heard = []
+        self._registry = registry
+
+    def _note(self, what):
+        served = {
+            f"{one.version.name}:{one.version.version}": one.pool.min_workers
+            for one in self._registry
+        }
+        self.heard.append((what, served))
+
+    async def changed(self):
+        self._note("changed")
+
+    async def undone(self):
+        self._note("undone")
+
+
 class FakePlanner:
     """Makes the same plan for everybody."""
 
@@ -88,10 +118,21 @@ def planner(new_plan):
 
 
 @pytest.fixture
-def manager(world, store, planner, launcher, listener, metrics):
+def registry():
+    return ModelRegistry()
+
+
+@pytest.fixture
+def recorder(registry):
+    return FakeRecorder(registry)
+
+
+@pytest.fixture
+def manager(world, store, planner, launcher, listener, metrics, registry, recorder):
     return ModelManager(
         config=ServerConfig.load(None, {}, {}),
-        registry=ModelRegistry(),
+        registry=registry,
+        recorder=recorder,
         store=store,
         planner=planner,
         launcher=launcher,
@@ -457,6 +498,102 @@ def test_the_same_version_twice_at_start_is_a_reported_conflict(world, manager):
 
     assert names(manager) == [("a", "1")]
     assert [type(error) for error in failures.values()] == [Conflict]
+
+
+# -- snapshots
+
+
+def test_every_change_is_recorded_once_it_is_made(world, manager, register, recorder, launcher):
+    register("m:1")
+    register("m:2")
+    world.run(manager.set_default("m", "2"))
+    world.run(manager.scale("m", "2", 3, 3, wait=False))
+    task = world.task(manager.unregister("m", "1"))
+    stop_when_asked(world, launcher)
+    world.run(task)
+
+    assert recorder.heard == [
+        ("changed", {"m:1": 1}),
+        ("changed", {"m:1": 1, "m:2": 1}),
+        ("changed", {"m:1": 1, "m:2": 1}),
+        ("changed", {"m:1": 1, "m:2": 3}),
+        ("changed", {"m:2": 3}),
+    ]
+
+
+def test_a_registration_that_fails_is_not_recorded_as_a_change(world, manager, recorder, launcher):
+    task = world.task(manager.register(RegistrationRequest(url="m")))
+    world.advance()
+    launcher.last.fail_to_load()
+    launcher.last.end(1)
+
+    with pytest.raises(LoadFailed):
+        world.run(task)
+
+    assert recorder.heard == [("undone", {})]
+
+
+def test_what_does_not_exist_changes_nothing(world, manager, recorder):
+    for attempt in (
+        manager.unregister("m"),
+        manager.set_default("m", "1"),
+        manager.scale("m", "", 1, 1, wait=False),
+    ):
+        with pytest.raises(ModelNotFound):
+            world.run(attempt)
+
+    assert recorder.heard == []
+
+
+def entry(name, version, archive, **more):
+    return SnapshotEntry(name=name, version=version, archive=archive, **more)
+
+
+def test_a_snapshot_is_registered_with_its_names_settings_and_defaults(world, manager, store):
+    settings = {"min_workers": 2}
+    snapshot = Snapshot(
+        (
+            entry("m", "1", "a:1", settings=settings, handler="h:f", runtime="python3"),
+            entry("m", "2", "a:2", is_default=True, url="b:2"),
+        )
+    )
+
+    failures = world.run(manager.restore(snapshot))
+
+    assert failures == []
+    assert names(manager) == [("m", "1"), ("m", "2")]
+    assert manager.registry.get("m").version.version == "2"
+    first, second = store.requests
+    assert first == RegistrationRequest(
+        url="a:1",
+        model_name="m",
+        handler="h:f",
+        runtime="python3",
+        initial_workers=3,
+        loaded_at_startup=True,
+        restored=settings,
+    )
+    assert second.url == "b:2"
+
+
+def test_what_cannot_be_restored_is_reported_and_the_rest_is_served(world, manager, recorder):
+    broken = entry("x", "1", "broken", is_default=True)
+
+    failures = world.run(manager.restore(Snapshot((broken, entry("m", "1", "a:1")))))
+
+    assert [(one, type(error)) for one, error in failures] == [(broken, InvalidArchive)]
+    assert names(manager) == [("m", "1")]
+    assert recorder.heard == []
+
+
+def test_an_archive_that_holds_another_version_by_now_is_served_as_that(world, manager, caplog):
+    snapshot = Snapshot((entry("m", "1", "a:2", is_default=True), entry("m", "3", "a:3")))
+
+    failures = world.run(manager.restore(snapshot))
+
+    assert failures == []
+    assert manager.registry.get("m").version.version == "2"
+    assert "says version 1, the archive a:2 is version 2 now" in caplog.text
 
 
 def test_settings_without_effect_are_named(world, manager, store, caplog):

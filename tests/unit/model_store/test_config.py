@@ -32,6 +32,19 @@ def test_nothing_given_means_the_defaults():
     assert warnings == []
 
 
+def test_a_snapshot_beats_everything():
+    config, _ = merge(
+        {"minWorkers": 1, "maxWorkers": 4, "batchSize": 8, "responseTimeout": 61},
+        models={"maxBatchDelay": 9},
+        batch_size=7,
+        restored={"min_workers": 0, "max_workers": 2, "batch_size": 3, "response_timeout_s": 5},
+    )
+
+    assert (config.min_workers, config.max_workers, config.batch_size) == (0, 2, 3)
+    assert (config.response_timeout_s, config.startup_timeout_s) == (5, 12)
+    assert config.max_batch_delay_ms == 9
+
+
 def test_every_key_of_the_file_is_read():
     document = {
         "minWorkers": 1,
