@@ -39,7 +39,7 @@ class Launch:
     Args:
         config: the configuration, already validated.
         words: the command line of the server behind ``tsl``.
-        example: what the requests to try need, once the server has settled.
+        example: what the requests to try need.
         is_terminal: whether our output goes to a terminal.
     """
 
@@ -47,7 +47,7 @@ class Launch:
         self,
         config: ServerConfig,
         words: Sequence[str],
-        example: Callable[[], Example],
+        example: Example,
         *,
         is_terminal: bool,
     ) -> None:
@@ -112,7 +112,7 @@ class Launch:
         for line in lines_of(reader, self._tick):
             moment, report = decode_moment(line)
             if moment == "settled":
-                self._show(settled_lines(report, self._example()))
+                self._show(settled_lines(report, self._example))
                 return True
             self._show(listening_lines(report))
         return False

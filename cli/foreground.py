@@ -21,7 +21,6 @@ from tsl.protocol.errors import ConfigError
 
 from . import logs
 from .exit_codes import ExitCode
-from .keys import KEY_FILE_NAME
 from .logs import configure_logging
 from .pidfile import AlreadyRunning, PidFile, ServerRecord, start_ticks_of
 from .reporting import ConsoleReporter, FanOut, PidFileReporter, PipeReporter
@@ -105,7 +104,7 @@ def _run_logged(
     _log_notes(config)
     reporters: list[Reporter] = [
         first,
-        ConsoleReporter(lambda: example_of(config, context.curl_lines)),
+        ConsoleReporter(example_of(config, context.curl_lines)),
     ]
     if context.report_fd is not None:
         reporters.append(PipeReporter(context.report_fd))
@@ -133,9 +132,8 @@ def _log_notes(config: ServerConfig) -> None:
 
 
 def example_of(config: ServerConfig, curl_lines: tuple[str, ...]) -> Example:
-    """What the requests to try need; call it once the server has settled."""
-    has_keys = not config.disable_token_authorization and Path(KEY_FILE_NAME).is_file()
-    return Example(curl_lines=curl_lines, needs_token=has_keys)
+    """What the requests to try need."""
+    return Example(curl_lines=curl_lines, needs_token=not config.disable_token_authorization)
 
 
 def tell_already_running(record: ServerRecord) -> None:
@@ -160,4 +158,6 @@ def _own_record(config: ServerConfig) -> ServerRecord:
         working_dir=str(Path.cwd()),
         started_at=started_at,
         stop_within_s=config.drain_timeout_s + _STOP_MARGIN_S,
+        needs_token=not config.disable_token_authorization,
+        keys_file=str(config.keys_file.absolute()) if config.keys_file else "",
     )

@@ -36,6 +36,8 @@ class ServerRecord:
         working_dir: its current folder, where its keys and logs are.
         started_at: when it started, ISO 8601 in UTC.
         stop_within_s: seconds it may take to stop.
+        needs_token: whether requests have to show a key.
+        keys_file: where fixed keys are read from; "" without one.
     """
 
     pid: int
@@ -46,6 +48,8 @@ class ServerRecord:
     working_dir: str
     started_at: str
     stop_within_s: float
+    needs_token: bool = True
+    keys_file: str = ""
 
 
 class AlreadyRunning(Exception):

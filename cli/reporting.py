@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 import click
@@ -47,11 +47,10 @@ class ConsoleReporter:
     """Prints the summary.
 
     Args:
-        example: says what the requests to try look like once the server has settled; not
-            earlier, because keys are made while it starts.
+        example: what the requests to try need.
     """
 
-    def __init__(self, example: Callable[[], Example]) -> None:
+    def __init__(self, example: Example) -> None:
         self._example = example
 
     def listening(self, report: StartReport) -> None:
@@ -60,7 +59,7 @@ class ConsoleReporter:
 
     def settled(self, report: StartReport) -> None:
         """Print the models."""
-        _print(settled_lines(report, self._example()))
+        _print(settled_lines(report, self._example))
 
 
 def _print(lines: Sequence[str]) -> None:

@@ -227,7 +227,7 @@ def _launch(options: StartOptions, config: ServerConfig) -> int:
     launch = Launch(
         config,
         options.words(),
-        lambda: example_of(config, options.curl_lines),
+        example_of(config, options.curl_lines),
         is_terminal=sys.stdout.isatty(),
     )
     return launch.run()

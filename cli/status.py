@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
@@ -13,7 +12,7 @@ import click
 
 from .api_client import ApiClient, NoAnswer
 from .exit_codes import ExitCode
-from .keys import read_keys
+from .keys import CannotRenew, read_keys, usable_key
 from .pidfile import ServerRecord
 from .running import NOT_RUNNING, pid_file_of
 from .tables import aligned
@@ -67,12 +66,14 @@ def command() -> int:
     if record is None:
         click.echo(NOT_RUNNING)
         return ExitCode.NOT_RUNNING
-    keys = read_keys(Path(record.working_dir))
-    return show(
-        record,
-        ApiClient(record.inference, keys.get("inference")),
-        ApiClient(record.management, keys.get("management")),
-    )
+    keys = read_keys(record, os.environ)
+    try:
+        inference = ApiClient(record.inference, usable_key(record, keys, "inference"))
+        management = ApiClient(record.management, usable_key(record, keys, "management"))
+    except CannotRenew as error:
+        click.echo(f"Process {record.pid} runs, but a key has expired: {error}")
+        return ExitCode.UNHEALTHY
+    return show(record, inference, management)
 
 
 def show(record: ServerRecord, inference: Api, management: Api) -> int:

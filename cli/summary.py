@@ -12,6 +12,10 @@ from tsl.frontend.report import ModelReport, StartReport
 # Launch scripts of TorchServe wait for exactly this line.
 READY_MARKER: Final = "Model server started."
 
+_KEYS: Final = (
+    "Requests need a key: `tsl token` prints the one for inference, `tsl token management` the "
+    "other."
+)
 _AUTHORIZATION: Final = '-H "Authorization: Bearer $(tsl token)"'
 
 
@@ -46,10 +50,12 @@ def listening_lines(report: StartReport) -> list[str]:
 
 def settled_lines(report: StartReport, example: Example) -> list[str]:
     """The models with their states, and requests to try if one of them is ready."""
-    if not report.models:
-        return ["No model was asked for: load some with --models, or register them by the API."]
     lines = [_model_line(model) for model in report.models]
+    if not lines:
+        lines = ["No model was asked for: load some with --models, or register them by the API."]
     ready = [model.name for model in report.models if model.state == "ready"]
+    if example.needs_token:
+        lines.append(_KEYS)
     if ready:
         lines += ["Try:", *(f"  {line}" for line in _try_lines(report, ready, example))]
     return lines

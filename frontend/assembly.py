@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import chain, starmap
+from pathlib import Path
 
 from tsl.model_store import ModelStore, ServerDefaults
 
 from .access_log import AccessLog
-from .config import ServerConfig
+from .addresses import Address
+from .auth import RENEWABLE, Authorizer, Permission
+from .config import ServerConfig, without_secrets
 from .devices import DeviceAllocator, count_gpus
 from .http_api.clock import Clock
 from .http_api.connection import HttpConnection
 from .http_api.context import HttpContext, HttpLimits
+from .http_api.cors import with_preflights
 from .http_api.describe import ModelDescriber
+from .http_api.guard import guarded, guarded_refusal
 from .http_api.health import HealthApi
 from .http_api.inference import InferenceApi
 from .http_api.management import ManagementApi
 from .http_api.metrics import MetricsApi
 from .http_api.openapi import ApiDescriptions
 from .http_api.operations import Operations
-from .http_api.router import Route, Router
-from .http_api.routes import common_routes, inference_routes, management_routes, metrics_routes
+from .http_api.router import Refusal, Route, Router
+from .http_api.routes import (
+    common_routes,
+    inference_routes,
+    management_routes,
+    metrics_routes,
+    token_routes,
+)
+from .http_api.token import TokenApi
+from .key_file import KEY_FILE_NAME, KeyFile, fixed_keys
 from .launcher import ProcessLauncher
 from .line_log import LineLog
 from .listeners import Listener
@@ -42,6 +56,8 @@ class Parts:
         listeners: each of them once.
         recorder: writes snapshots; None with ``--ncs``.
         connections: live client connections of all listeners.
+        authorizer: knows the keys; None while tokens are off.
+        key_file: where it leaves them for clients.
     """
 
     registry: ModelRegistry
@@ -55,6 +71,8 @@ class Parts:
     named: dict[str, Listener]
     listeners: tuple[Listener, ...]
     logs: tuple[LineLog, ...]
+    authorizer: Authorizer | None
+    key_file: KeyFile
 
     def close_logs(self) -> None:
         """Write what is pending."""
@@ -65,12 +83,16 @@ class Parts:
 def assemble(
     config: ServerConfig, launcher: ProcessLauncher, worker_listener: WorkerListener
 ) -> Parts:
-    """Build everything; nothing is started and no socket is opened."""
+    """Build everything; nothing is started and no socket is opened.
+
+    Raises:
+        ConfigError: the keys that the configuration names cannot be used.
+    """
     access = LineLog(config.log_location / "access_log.log", console=True)
     model_metrics = LineLog(config.metrics_location / "model_metrics.log", console=False)
     registry = ModelRegistry()
     devices = DeviceAllocator(count_gpus(os.environ, config.number_of_gpu))
-    planner = WorkerPlanner(config, os.environ, devices)
+    planner = WorkerPlanner(config, without_secrets(os.environ), devices)
     store = ModelStore(
         config.model_store,
         config.work_dir,
@@ -98,7 +120,10 @@ def assemble(
         operations=operations,
     )
     stats = ServerStats()
-    apis = _Apis(config, registry, management, MetricsApi(MetricsPage(stats, config.metrics_mode)))
+    key_file = KeyFile(Path.cwd() / KEY_FILE_NAME)
+    authorizer = _authorizer(config, key_file, stats)
+    metrics = MetricsApi(MetricsPage(stats, config.metrics_mode))
+    apis = _Apis(config, registry, management, metrics, authorizer)
     shared = _Shared(config, stats, AccessLog(access))
     named = _listeners(config, apis, shared)
     return Parts(
@@ -113,6 +138,19 @@ def assemble(
         named=named,
         listeners=tuple(dict.fromkeys(named.values())),
         logs=(access, model_metrics),
+        authorizer=authorizer,
+        key_file=key_file,
+    )
+
+
+def _authorizer(config: ServerConfig, key_file: KeyFile, stats: ServerStats) -> Authorizer | None:
+    if config.disable_token_authorization:
+        return None
+    return Authorizer(
+        lifetime_s=config.token_expiration_min * 60,
+        fixed={Permission(name): key for name, key in fixed_keys(config).items()},
+        save=key_file.write,
+        stats=stats,
     )
 
 
@@ -125,6 +163,7 @@ class _Apis:
         registry: ModelRegistry,
         management: ManagementApi,
         metrics: MetricsApi,
+        authorizer: Authorizer | None,
     ) -> None:
         self._open_inference = config.ts_open_inference_protocol
         self._registry = registry
@@ -132,24 +171,46 @@ class _Apis:
         self._health = HealthApi(registry)
         self._management = management
         self._metrics = metrics
+        self._authorizer = authorizer
+        self._has_cors = bool(config.cors_allowed_origin)
 
     def router(self, *names: str) -> Router:
         """Routes for a listener that serves the APIs of these names."""
         titles = " and ".join(name.capitalize() for name in names)
         descriptions = ApiDescriptions(f"tsl {titles} APIs", self._registry)
         health = self._health if "inference" in names else None
-        routes: list[Route] = common_routes(descriptions, health)
+        groups: dict[Permission | None, list[Route]] = {None: common_routes(descriptions, health)}
         if "inference" in names:
-            routes += inference_routes(
+            groups[Permission.INFERENCE] = inference_routes(
                 self._inference, self._health, descriptions, open_inference=self._open_inference
             )
         if "management" in names:
-            routes += management_routes(self._management, self._health, descriptions)
-        documented = [*routes, *metrics_routes(self._metrics)]
+            groups[Permission.MANAGEMENT] = management_routes(
+                self._management, self._health, descriptions
+            )
+            if self._authorizer is not None:
+                groups[Permission.RENEWAL] = token_routes(TokenApi(self._authorizer))
+        metrics = metrics_routes(self._metrics)
+        descriptions.describe([*chain.from_iterable(groups.values()), *metrics])
+        routes = [*chain.from_iterable(starmap(self._protected, groups.items()))]
         if "metrics" in names:
-            routes = documented
-        descriptions.describe(documented)
-        return Router(routes)
+            routes += self._protected(None, metrics)
+        return Router(routes, self._refusal(names))
+
+    def _protected(self, permission: Permission | None, routes: list[Route]) -> list[Route]:
+        """Routes that ask for the key of a permission, if tokens are on, and answer preflights."""
+        is_guarded = permission is not None and self._authorizer is not None
+        if permission is not None and self._authorizer is not None:
+            routes = guarded(routes, self._authorizer, permission)
+        if self._has_cors:
+            routes = with_preflights(routes, keep_descriptions=not is_guarded)
+        return routes
+
+    def _refusal(self, names: tuple[str, ...]) -> Refusal | None:
+        wanted = tuple(each for each in RENEWABLE if each in names)
+        if self._authorizer is None or not wanted:
+            return None
+        return guarded_refusal(self._authorizer, wanted)
 
 
 class _Shared:
@@ -184,31 +245,29 @@ class _Shared:
                 ("access-control-allow-methods", config.cors_allowed_methods),
                 ("access-control-allow-headers", config.cors_allowed_headers),
             ),
+            withholds_authorization=not config.disable_token_authorization,
             standard_status_codes=config.status_codes == "standard",
             connections=self.connections,
         )
 
 
 def _listeners(config: ServerConfig, apis: _Apis, shared: _Shared) -> dict[str, Listener]:
-    """Listener by API name."""
-    metrics = ("metrics",) if config.enable_metrics_api else ()
-    named: dict[str, Listener] = {}
-    if config.inference_address == config.management_address:
-        router = apis.router("inference", "management", *metrics)
-        both = Listener(config.inference_address, shared.context(router))
-        named = {"inference": both, "management": both}
-    else:
-        for name, address in (
-            ("inference", config.inference_address),
-            ("management", config.management_address),
-        ):
-            named[name] = Listener(address, shared.context(apis.router(name)))
-    if metrics:
-        taken = {listener.address: listener for listener in named.values()}
-        named["metrics"] = taken.get(config.metrics_address) or Listener(
-            config.metrics_address, shared.context(apis.router("metrics"))
-        )
-    return named
+    """Listener by API name; APIs with equal addresses share one."""
+    addresses = {
+        "inference": config.inference_address,
+        "management": config.management_address,
+    }
+    if config.enable_metrics_api:
+        addresses["metrics"] = config.metrics_address
+    listeners: dict[Address, Listener] = {}
+    for address in addresses.values():
+        names = [name for name, own in addresses.items() if own == address]
+        # One port for both is meant to be the only one: metrics are there, too, as in TorchServe.
+        if {"inference", "management"} <= set(names) and config.enable_metrics_api:
+            names = [*addresses]
+        if address not in listeners:
+            listeners[address] = Listener(address, shared.context(apis.router(*names)))
+    return {name: listeners[address] for name, address in addresses.items()}
 
 
 def _defaults(config: ServerConfig, planner: WorkerPlanner) -> ServerDefaults:

@@ -28,6 +28,7 @@ from .config_fields import (
     boolean,
     choice,
     initial_models,
+    key_text,
     minutes_or_default,
     model_options,
     model_snapshot,
@@ -301,6 +302,49 @@ class ServerConfig:
         "Minutes after which tokens expire.",
         env="TS_TOKEN_EXPIRATION_TIME_MIN",
     )
+    inference_key: str = setting(
+        "inference_key",
+        key_text,
+        "",
+        "A key for the inference API that stays the same; made at every start if not given.",
+        env=False,
+        always_env=("TSL_INFERENCE_KEY",),
+        in_file=False,
+        own=True,
+        secret=True,
+    )
+    management_key: str = setting(
+        "management_key",
+        key_text,
+        "",
+        "A key for the management API that stays the same.",
+        env=False,
+        always_env=("TSL_MANAGEMENT_KEY",),
+        in_file=False,
+        own=True,
+        secret=True,
+    )
+    api_key: str = setting(
+        "api_key",
+        key_text,
+        "",
+        "A key for `/token` that stays the same.",
+        env=False,
+        always_env=("TSL_API_KEY",),
+        in_file=False,
+        own=True,
+        secret=True,
+    )
+    keys_file: Path | None = setting(
+        "keys_file",
+        optional_path,
+        "",
+        "Where such keys are read from: a JSON file as `key_file.json`, or a folder with the files "
+        "`inference`, `management` and `API` (a mounted secret). The variables beat it.",
+        env=False,
+        always_env=("TSL_KEYS_FILE",),
+        own=True,
+    )
     status_codes: str = setting(
         "status_codes",
         choice("torchserve", "standard"),
@@ -537,3 +581,15 @@ class ConfigNotes:
 
 SETTINGS: Final[Mapping[str, Setting]] = settings_of(ServerConfig)
 """What is known about each setting, by field name."""
+
+_SECRET_VARIABLES: Final = frozenset(
+    name
+    for declared in SETTINGS.values()
+    if declared.secret
+    for name in (declared.env_name, *declared.always_env)
+)
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment less what only the front end may know: handlers are other people's code."""
+    return {name: value for name, value in environ.items() if name not in _SECRET_VARIABLES}

@@ -36,8 +36,11 @@ MODEL_NUMBERS: Final = frozenset(
     }
 )
 """Options of ``models`` that are numbers. What is below 1 counts as not given, as in TorchServe."""
+MIN_KEY_CHARS: Final = 16
+"""A key that somebody chose is at least so long; a person's words would be too easy to guess."""
 
 _METADATA_KEY: Final = "setting"
+_KEY: Final = re.compile(rf"[\x21-\x7e]{{{MIN_KEY_CHARS},1024}}")
 
 
 class UnusableValue(ValueError):
@@ -145,6 +148,14 @@ class InitialModels:
 
 def text(value: str) -> str:
     """Any text."""
+    return value
+
+
+def key_text(value: str) -> str:
+    """A key that somebody chose for tokens; it may be left out."""
+    if value and not _KEY.fullmatch(value):
+        msg = f"expected at least {MIN_KEY_CHARS} visible ASCII characters, without blanks"
+        raise ValueError(msg)
     return value
 
 

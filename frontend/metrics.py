@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -27,9 +28,14 @@ HOSTNAME: Final = socket.gethostname()
 
 
 class ServerStats:
-    """Counts requests, responses and latencies; the `Stats` of every listener."""
+    """Counts requests, responses and latencies; the `Stats` of every listener.
+
+    Attributes:
+        refused_callers: how many callers were refused, by the key that was needed and the reason.
+    """
 
     def __init__(self) -> None:
+        self.refused_callers: Counter[tuple[str, str]] = Counter()
         self._responses = [0] * 6  # by hundreds of the status
         # By model, and version as asked for: requests, latency and queue time in seconds, answers.
         self._sums: dict[tuple[str, str], list[float]] = {}
@@ -52,6 +58,10 @@ class ServerStats:
 
     def failed(self, job: Job, error: TslError) -> None:
         """A job ended without an answer."""
+
+    def refused(self, permission: str, reason: str) -> None:
+        """A caller did not show the right key."""
+        self.refused_callers[permission, reason] += 1
 
     def responded(self, status: int) -> None:
         """A response was sent."""

@@ -25,7 +25,7 @@ from tsl.model_store import ModelStore, Snapshot, SnapshotKind
 from tsl.protocol.errors import ConfigError, TslError
 
 from .assembly import Parts, assemble
-from .config import ServerConfig
+from .config import ServerConfig, without_secrets
 from .launcher import LocalLauncher
 from .registry import ServedModel
 from .report import ModelReport, Reporter, StartReport
@@ -83,12 +83,13 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         worker_listener = WorkerListener(self._config.work_dir)
-        launcher = LocalLauncher(dict(os.environ))
+        launcher = LocalLauncher(without_secrets(os.environ))
         parts = assemble(self._config, launcher, worker_listener)
         worker_stop_s = WORKER_STOP_S
         try:
             for listener in parts.listeners:
                 listener.bind()
+            _publish_keys(parts)
             await worker_listener.open()
             parts.planner.socket_path = worker_listener.path
             await self._until_stopped(self._load_models(parts))
@@ -101,6 +102,7 @@ class Server:
         finally:
             for listener in parts.listeners:
                 listener.close()
+            parts.key_file.remove()
             await parts.manager.close(worker_stop_s)
             await launcher.close()
             await worker_listener.close()
@@ -201,6 +203,20 @@ class Server:
             metrics=addresses.get("metrics", ""),
             models=tuple(models),
         )
+
+
+def _publish_keys(parts: Parts) -> None:
+    """Leave the keys where clients on this machine find them, before the first one can connect."""
+    path = parts.key_file.path
+    try:
+        if parts.authorizer is not None and parts.authorizer.publish():
+            logger.info("Requests need a token: the keys are in %s", path)
+    except OSError as error:
+        raise ConfigError(
+            f"The keys cannot be written to {path}: {error.strerror}.",
+            "Start in a folder that can be written, choose keys of your own (docs/security.md), "
+            "or start with --disable-token-auth.",
+        ) from error
 
 
 def _start_locations(config: ServerConfig, store: ModelStore) -> list[tuple[str | None, str]]:

@@ -20,8 +20,10 @@ The tree::
     │   ├── UriTooLong            400 (standard 414)
     │   ├── HeadersTooLarge       400 (standard 431)
     │   ├── InvalidInput          400
-    │   └── InvalidParameter      400
+    │   ├── InvalidParameter      400
+    │   └── InvalidTokenRequest   400
     ├── Unauthorized              400 (standard 401)
+    │   └── WrongKey              400 (standard 403)
     ├── Forbidden                 403
     ├── UrlNotAllowed             404 (standard 403)
     ├── ResourceNotFound          404
@@ -199,10 +201,24 @@ class Unauthorized(TslError):
     type_name = "InvalidKeyException"
     http_status = 400
     standard_status = 401
-    grpc_status = "UNAUTHENTICATED"
+    grpc_status = "PERMISSION_DENIED"  # as TorchServe's clients know it
     default_message = (
-        "Token Authorization failed. Token either incorrect, expired, or not provided correctly"
+        "Token Authorization failed. Token either incorrect, expired, or not provided correctly."
     )
+
+
+class WrongKey(Unauthorized):
+    """The token is one of this server's keys, but not the one for this request."""
+
+    code = "wrong_key"
+    standard_status = 403
+
+
+class InvalidTokenRequest(InvalidRequest):
+    """``/token`` was not told which key to renew."""
+
+    code = "invalid_token_request"
+    type_name = "InvalidKeyException"
 
 
 class Forbidden(TslError):

@@ -54,7 +54,9 @@ class HttpConnection(asyncio.Protocol):
         self.deadline = math.inf
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._flow: FlowControl = cast("FlowControl", None)
-        self._parser = RequestParser(self, context.limits)
+        self._parser = RequestParser(
+            self, context.limits, withholds_authorization=context.withholds_authorization
+        )
         self._waiting: deque[Request | TslError] = deque()
         # for the present request
         self._exchange: Exchange | None = None

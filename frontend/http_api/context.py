@@ -78,6 +78,7 @@ class HttpContext:
         stats: counters.
         access_log: None when off.
         cors: ``(name, value)`` of the configured CORS headers.
+        withholds_authorization: keep the header ``Authorization`` from handlers; while tokens are on.
         standard_status_codes: answer errors with standard statuses instead of TorchServe's.
         connections: the live connections, shared with the other listeners.
     """
@@ -93,6 +94,7 @@ class HttpContext:
         "router",
         "standard_status_codes",
         "stats",
+        "withholds_authorization",
     )
 
     def __init__(
@@ -104,6 +106,7 @@ class HttpContext:
         stats: Stats,
         access_log: AccessLog | None,
         cors: Iterable[tuple[str, str]] = (),
+        withholds_authorization: bool = False,
         standard_status_codes: bool = False,
         connections: set[HttpConnection],
     ) -> None:
@@ -114,6 +117,7 @@ class HttpContext:
         self.access_log = access_log
         self.cors_lines = {name: f"{name}: {value}\r\n".encode() for name, value in cors if value}
         self.cors = b"".join(self.cors_lines.values())
+        self.withholds_authorization = withholds_authorization
         self.standard_status_codes = standard_status_codes
         self.connections = connections
         self.is_draining = False

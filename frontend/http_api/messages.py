@@ -59,6 +59,8 @@ class Request:
         headers: flat pairs as received, names in the client's spelling.
         content_type: value of the header, "" when absent.
         accept: value of the header, b"" when absent.
+        authorization: value of the header, b"" when absent; with tokens on, it is here only and
+            not among ``headers``.
         body: shape ``(size,)`` bytes, empty when there is none.
         is_http_1_1: false for HTTP/1.0.
         keep_alive: whether the client wants to use the connection again.
@@ -68,6 +70,7 @@ class Request:
 
     __slots__ = (
         "accept",
+        "authorization",
         "body",
         "content_type",
         "headers",
@@ -87,6 +90,7 @@ class Request:
         content_type: str,
         accept: bytes,
         timeout_ms: bytes,
+        authorization: bytes,
         body: bytes,
         is_http_1_1: bool,
         keep_alive: bool,
@@ -98,6 +102,7 @@ class Request:
         self.content_type = content_type
         self.accept = accept
         self.timeout_ms = timeout_ms
+        self.authorization = authorization
         self.body = body
         self.is_http_1_1 = is_http_1_1
         self.keep_alive = keep_alive

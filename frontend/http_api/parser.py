@@ -51,10 +51,11 @@ _NEVER_SENT: Final = HEAD_END + b"\0"
 """In the place of a head to remember, this matches none."""
 _NOT_REPEATABLE: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 """Fields for which there is more to do than to read a body of a known size."""
-_LISTS: Final = frozenset({b"accept", b"expect"})
+_LISTS: Final = frozenset({b"accept", b"authorization", b"expect"})
 _NOTED: Final = frozenset(
     {
         b"accept",
+        b"authorization",
         b"connection",
         b"content-length",
         b"content-type",
@@ -67,7 +68,7 @@ _NOTED: Final = frozenset(
 )
 
 
-_Known: TypeAlias = tuple[bytes, bytes, Headers, str, bytes, bytes]
+_Known: TypeAlias = tuple[bytes, bytes, Headers, str, bytes, bytes, bytes]
 
 
 class _Refused(Exception):
@@ -90,6 +91,8 @@ class RequestParser:
     Args:
         owner: whom to tell.
         limits: bounds.
+        withholds_authorization: leave ``Authorization`` out of the headers of requests: it is for
+            this server, and what it says is not to be handed on.
 
     Attributes:
         is_between_requests: whether no part of a request has arrived.
@@ -97,8 +100,11 @@ class RequestParser:
             that clears it.
     """
 
-    def __init__(self, owner: ParserOwner, limits: HttpLimits) -> None:
+    def __init__(
+        self, owner: ParserOwner, limits: HttpLimits, *, withholds_authorization: bool = False
+    ) -> None:
         self._owner = owner
+        self._withholds_authorization = withholds_authorization
         self._limits = limits
         self._head_limit = limits.request_line_bytes + limits.header_bytes + REQUEST_LINE_EXTRA
         self._parser = httptools.HttpRequestParser(self)
@@ -109,7 +115,7 @@ class RequestParser:
         self._fed_bytes = 0
         self._known_head = _NEVER_SENT
         self._known_size = 0  # of the head with its body
-        self._known: _Known = (b"", b"", [], "", b"", b"")  # what it says
+        self._known: _Known = (b"", b"", [], "", b"", b"", b"")  # what it says
         self._latest: Request | None = None  # complete, and may be worth remembering
         self._reset()
 
@@ -180,6 +186,7 @@ class RequestParser:
                 request.content_type,
                 request.accept,
                 request.timeout_ms,
+                request.authorization,
             )
 
     def _repeat(self, data: bytes) -> None:
@@ -230,7 +237,7 @@ class RequestParser:
         method = self._parser.get_method() if self._target else b"GET"
         target = self._target or b"/bad-request"
         is_http_1_1 = self._is_http_1_1
-        return Request(method, target, [], "", b"", b"", b"", is_http_1_1, keep_alive=False)
+        return Request(method, target, [], "", b"", b"", b"", b"", is_http_1_1, keep_alive=False)
 
     def timed_out(self) -> TslError:
         """The request did not arrive in time: the error to answer with."""
@@ -367,6 +374,8 @@ class RequestParser:
             return
         if b"transfer-encoding" in noted:
             self._headers += [b"content-length", b"%d" % self._body_bytes]  # for the handler
+        if self._withholds_authorization and b"authorization" in noted:
+            self._headers = _without(b"authorization", self._headers)
         request = Request(
             method,
             self._target,
@@ -374,6 +383,7 @@ class RequestParser:
             noted[b"content-type"].decode("latin-1") if b"content-type" in noted else "",
             noted.get(b"accept", b""),
             noted.get(b"x-request-timeout-ms", b""),
+            noted.get(b"authorization", b""),
             body[0] if len(body) == 1 else b"".join(body),
             self._is_http_1_1,
             self._keep_alive and method != b"CONNECT",
@@ -386,6 +396,11 @@ class RequestParser:
         self._reset()
         self.is_between_requests = True
         self._owner.request_complete(request)
+
+
+def _without(lower_name: bytes, headers: Headers) -> Headers:
+    pairs = zip(headers[::2], headers[1::2], strict=True)
+    return [part for pair in pairs if pair[0].lower() != lower_name for part in pair]
 
 
 def _size(headers: Headers) -> int:

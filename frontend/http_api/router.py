@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from tsl.protocol.errors import InvalidRequest, MethodNotAllowed, ResourceNotFound
+from tsl.protocol.errors import InvalidRequest, MethodNotAllowed, ResourceNotFound, TslError
 
 if TYPE_CHECKING:
     from .exchange import Exchange
 
 Params: TypeAlias = dict[str, str]
 Endpoint: TypeAlias = "Callable[[Exchange, Params], None]"
+Refusal: TypeAlias = Callable[[type[TslError]], Endpoint]
+"""Makes the endpoint for an error that `Router.match` would raise."""
 
 MAX_CACHED: Final = 4096
 """Targets without query remembered with their match; clients repeat themselves."""
@@ -80,10 +82,16 @@ class Router:
 
     Args:
         routes: in order of precedence.
+        refusal: makes the endpoint that refuses what no route takes; without one, `match` raises.
     """
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        refusal: Refusal | None = None,
+    ) -> None:
         self.routes = tuple(routes)
+        self._refusal = refusal
         self._compiled = [(_compile(route.path), route) for route in routes]
         self._cache: dict[tuple[bytes, bytes], Match] = {}
 
@@ -122,9 +130,10 @@ class Router:
             endpoint = _endpoint(route, method)
             if endpoint is not None:
                 return Match(endpoint, match.groupdict())
-        if known:
-            raise MethodNotAllowed
-        raise ResourceNotFound
+        error = MethodNotAllowed if known else ResourceNotFound
+        if self._refusal is None:
+            raise error
+        return Match(self._refusal(error), {})
 
     def allow(self, target: bytes) -> bytes:
         """The header line that tells which methods a path has; RFC 9110 wants it with a 405."""

@@ -14,6 +14,7 @@ from .management import ManagementApi
 from .metrics import MetricsApi
 from .openapi import ApiDescriptions
 from .router import Endpoint, Operation, Route
+from .token import TokenApi
 
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
 _COUNT: Final[dict[str, Any]] = {"type": "integer", "minimum": 0}
@@ -43,6 +44,12 @@ _READINESS: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["name", "ready"],
     "properties": {"name": {"type": "string"}, "ready": {"type": "boolean"}},
+}
+_KEY_NAME: Final[dict[str, Any]] = {"type": "string", "enum": ["inference", "management"]}
+_KEY: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["key", "expiration time"],
+    "properties": {"key": {"type": "string"}, "expiration time": {"type": "string"}},
 }
 _OPENAPI: Final[dict[str, Any]] = {"type": "object"}
 
@@ -280,6 +287,29 @@ def management_routes(
             },
         ),
         _v1_readiness(health),
+    ]
+
+
+def token_routes(token: TokenApi) -> list[Route]:
+    """The route of the management listener that renews keys."""
+    return [
+        Route(
+            path="/token",
+            methods={"*": token.renew},
+            operations={
+                "get": Operation(
+                    id="renewToken",
+                    summary="Make a new key; the old one is refused from then on.",
+                    query=(("type", _KEY_NAME, "Which key."),),
+                    responses={
+                        "200": "The new key.",
+                        "400": "The API key is missing or wrong, or type names no key.",
+                        "409": "The key is fixed by the configuration.",
+                    },
+                    answer=_KEY,
+                )
+            },
+        )
     ]
 
 

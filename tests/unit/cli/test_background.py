@@ -27,7 +27,7 @@ class FakeLaunch(Launch):
     """Writes what a server would write, instead of starting one."""
 
     def __init__(self, config, told, *, code=0, output=b"", is_terminal=False):
-        super().__init__(config, ["start", "--foreground"], Example, is_terminal=is_terminal)
+        super().__init__(config, ["start", "--foreground"], Example(), is_terminal=is_terminal)
         self.told = told
         self.code = code
         self.output = output

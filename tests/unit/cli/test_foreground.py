@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from pathlib import Path
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_what_happens_is_printed_and_written_to_the_pid_file(config, report, tmp
     assert addresses == [report.inference]
     assert out.startswith("Model server started.\n")
     assert "failed      bad 2.0" in out
-    assert "curl http://127.0.0.1:8080/x" in out
+    assert 'curl -H "Authorization: Bearer $(tsl token)" http://127.0.0.1:8080/x' in out
 
 
 def test_a_running_server_is_named_and_nothing_is_started(
@@ -115,11 +116,21 @@ def test_a_work_dir_that_cannot_be_written_is_a_reason_not_to_start(config, tmp_
     assert "Set TEMP or TMPDIR" in capsys.readouterr().err
 
 
-def test_requests_to_try_need_a_token_only_when_there_are_keys(config, tmp_path):
-    assert not foreground.example_of(config, ()).needs_token
+def test_the_pid_file_says_whether_requests_need_a_token(config, tmp_path):
+    seen = []
 
-    (tmp_path / "key_file.json").touch()
+    def run(_config, _reporter):
+        seen.append(PidFile(tmp_path).read())
+        return 0
 
-    assert foreground.example_of(config, ()).needs_token
     without = dataclasses.replace(config, disable_token_authorization=True)
-    assert not foreground.example_of(without, ()).needs_token
+    with_file = dataclasses.replace(config, keys_file=Path("keys.json"))
+    for each in (config, without, with_file):
+        serve(each, StartContext(), run)
+
+    assert [record.needs_token for record in seen] == [True, False, True]
+    assert [record.keys_file for record in seen] == ["", "", str(tmp_path / "keys.json")]
+    assert [foreground.example_of(each, ()).needs_token for each in (config, without)] == [
+        True,
+        False,
+    ]

@@ -48,22 +48,14 @@ def test_all_reporters_are_told_in_order(report):
     ]
 
 
-def test_the_console_gets_the_summary_and_asks_for_the_example_late(report, capsys):
-    asked = []
-
-    def example():
-        asked.append(True)
-        return Example()
-
-    reporter = ConsoleReporter(example)
+def test_the_console_gets_the_summary(report, capsys):
+    reporter = ConsoleReporter(Example())
 
     reporter.listening(report)
     assert capsys.readouterr().out.startswith("Model server started.\n")
-    assert not asked
 
     reporter.settled(report)
     assert "curl" in capsys.readouterr().out
-    assert asked
 
 
 def test_a_closed_stdout_does_not_end_the_server(report, monkeypatch, caplog):
@@ -72,7 +64,7 @@ def test_a_closed_stdout_does_not_end_the_server(report, monkeypatch, caplog):
 
     monkeypatch.setattr(click, "echo", echo)
 
-    ConsoleReporter(Example).listening(report)
+    ConsoleReporter(Example()).listening(report)
 
     assert "Broken pipe" in caplog.text
 

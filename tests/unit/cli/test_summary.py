@@ -64,6 +64,13 @@ def test_with_tokens_the_request_asks_for_the_key_instead_of_showing_it(report):
     assert line.startswith('  curl -H "Authorization: Bearer $(tsl token)" http://')
 
 
+def test_with_tokens_the_summary_says_how_to_get_a_key(report):
+    nothing = dataclasses.replace(report, models=())
+
+    assert "`tsl token`" in settled_lines(nothing, Example(needs_token=True))[-1]
+    assert not any("`tsl token`" in line for line in settled_lines(nothing, Example()))
+
+
 @pytest.mark.parametrize(
     ("name", "path"), [("a b", "/predictions/a%20b"), ("ä", "/predictions/%C3%A4")]
 )

@@ -31,7 +31,7 @@ def request_at():
     def make(started_at, *, target=b"/predictions/multi", is_http_1_1=True):
         return Request(
             method=b"POST", target=target, headers=[], content_type="", accept=b"",
-            timeout_ms=b"", body=b"", is_http_1_1=is_http_1_1, keep_alive=True,
+            timeout_ms=b"", authorization=b"", body=b"", is_http_1_1=is_http_1_1, keep_alive=True,
             started_at=started_at,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tsl.frontend.addresses import Address
-from tsl.frontend.config import SETTINGS, ConfigNotes, ServerConfig
+from tsl.frontend.config import SETTINGS, ConfigNotes, ServerConfig, without_secrets
 from tsl.frontend.config_fields import InitialModels
 from tsl.protocol.errors import ConfigError
 
@@ -423,3 +423,34 @@ def test_the_reference_page_is_up_to_date():
     assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == generator.page(), (
         "run scripts/generate_config_docs.py"
     )
+
+
+def test_tokens_are_on_and_env_beats_the_command_line_beats_the_file():
+    def is_off(text="", environ=None, **overrides):
+        config = ServerConfig.load(text, environ or {}, overrides)
+        return config.disable_token_authorization
+
+    on_file, off_file = (f"disable_token_authorization={value}\n" for value in ("false", "true"))
+    on_env, off_env = ({"TS_DISABLE_TOKEN_AUTHORIZATION": value} for value in ("false", "true"))
+    allowed = "enable_envvars_config=true\n"
+
+    assert not is_off()
+    assert is_off(off_file)
+    assert is_off(on_file, disable_token_authorization=True)
+    assert is_off(allowed + on_file, off_env)
+    assert not is_off(allowed + off_file, on_env, disable_token_authorization=True)
+    assert not is_off(on_file, off_env)
+
+
+@pytest.mark.parametrize("key", ["short", "with a blank in it", "x" * 1025, "ümlaut-ümlaut-ümlaut"])
+def test_a_fixed_key_that_is_no_good_is_refused_and_not_repeated(key):
+    with pytest.raises(ConfigError, match="TSL_INFERENCE_KEY") as caught:
+        ServerConfig.load("", {"TSL_INFERENCE_KEY": key}, {})
+
+    assert key not in str(caught.value)
+
+
+def test_secrets_do_not_go_to_workers():
+    environ = {"TSL_API_KEY": "a", "TS_KEYSTORE_PASS": "b", "TSL_KEYS_FILE": "c", "PATH": "d"}
+
+    assert without_secrets(environ) == {"TSL_KEYS_FILE": "c", "PATH": "d"}

@@ -671,3 +671,46 @@ def test_long_heads_are_not_remembered():
     parser = parse(posted(b"1", ("X-Long", "a" * MAX_REMEMBERED_BYTES)))[1]
 
     assert len(parser._known_head) < 10
+
+
+# -- authorization --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "noted"),
+    [
+        ((), b""),
+        ((("authorization", "Bearer k "),), b"Bearer k"),
+        ((("Authorization", "Bearer k"), ("AUTHORIZATION", "Bearer l")), b"Bearer k, Bearer l"),
+    ],
+)
+def test_what_a_client_shows_is_noted(headers, noted):
+    owner, _, _ = parse(request(headers=headers))
+
+    (seen_request,) = owner.requests
+    assert seen_request.authorization == noted
+    assert len(seen_request.headers) == 2 + 2 * len(headers)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param((), id="plain"),
+        pytest.param((("Upgrade", "h2c"), ("Connection", "Upgrade")), id="upgrade"),
+    ],
+)
+def test_what_is_for_the_server_alone_is_not_among_the_headers(more):
+    owner = Owner()
+    parser = RequestParser(owner, HttpLimits(), withholds_authorization=True)
+    headers = (("A", "1"), ("AuthoriZation", "Bearer k"), *more, ("Z", "2"))
+    data = request("/x", "POST", body=b"b", headers=headers)
+
+    for _ in range(3):
+        assert parser.feed(data) is None
+
+    assert len(owner.requests) == 3
+    for each in owner.requests:
+        assert each.authorization == b"Bearer k"
+        assert b"A" in each.headers
+        assert b"Z" in each.headers
+        assert not any(b"Bearer" in part or b"uthor" in part for part in each.headers)

@@ -187,3 +187,24 @@ def test_the_method_is_part_of_what_is_remembered():
     assert ROUTER.match(b"POST", b"/models").endpoint.__name__ == "register"
     with pytest.raises(MethodNotAllowed):
         ROUTER.match(b"DELETE", b"/models")
+
+
+def test_a_refusal_of_the_listener_answers_what_no_route_takes():
+    refused = []
+
+    def refusal(error):
+        def refuse(exchange, params):
+            del exchange, params
+            refused.append(error)
+            raise error
+
+        return refuse
+
+    router = Router([Route(path="/get", methods={"GET": endpoint("get")})], refusal)
+
+    for method, target in ((b"GET", b"/none"), (b"POST", b"/get")):
+        found = router.match(method, target)
+        with pytest.raises((ResourceNotFound, MethodNotAllowed)):
+            found.endpoint(None, found.params)
+
+    assert refused == [ResourceNotFound, MethodNotAllowed]
