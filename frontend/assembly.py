@@ -13,12 +13,12 @@ from .access_log import AccessLog
 from .addresses import Address
 from .auth import RENEWABLE, Authorizer, Permission
 from .config import ServerConfig, without_secrets
+from .describe import ModelDescriber
 from .devices import DeviceAllocator, count_gpus
 from .http_api.clock import Clock
 from .http_api.connection import HttpConnection
 from .http_api.context import HttpContext, HttpLimits
 from .http_api.cors import with_preflights
-from .http_api.describe import ModelDescriber
 from .http_api.guard import guarded, guarded_refusal
 from .http_api.health import HealthApi
 from .http_api.inference import InferenceApi
@@ -40,6 +40,7 @@ from .launcher import ProcessLauncher
 from .line_log import LineLog
 from .listeners import Listener
 from .management import ModelManager
+from .management_calls import ManagementCalls
 from .metrics import MetricsPage, ModelMetricsLog, ServerStats
 from .registry import ModelRegistry
 from .snapshots import SnapshotRecorder
@@ -112,13 +113,13 @@ def assemble(
         recorder=recorder,
     )
     operations = Operations()
-    management = ManagementApi(
+    calls = ManagementCalls(
         manager,
         ModelDescriber(),
         can_register=config.enable_model_api,
         default_workers=config.default_workers_per_model,
-        operations=operations,
     )
+    management = ManagementApi(calls, operations)
     stats = ServerStats()
     key_file = KeyFile(Path.cwd() / KEY_FILE_NAME)
     authorizer = _authorizer(config, key_file, stats)

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
 from tsl.protocol.errors import InvalidParameter, InvalidRequest
 
 from .exchange import Exchange
-
-Item = TypeVar("Item")
-
-PAGE: Final = 100
-"""Entries per page of a list at most, and by default."""
 
 
 def query_of(exchange: Exchange) -> dict[str, str]:
@@ -49,30 +43,3 @@ def registration_values(exchange: Exchange) -> dict[str, str]:
         elif value is not None:
             raise InvalidParameter(f"Parameter {name} has a value of a wrong type.")
     return values
-
-
-def lenient_int(values: dict[str, str], name: str, default: int) -> int:
-    """TorchServe's rule: what is no number counts as not given."""
-    try:
-        return int(values[name])
-    except (KeyError, ValueError):
-        return default
-
-
-def boolean(text: str) -> bool:
-    """Whether a parameter says true."""
-    return text.lower() == "true"
-
-
-def page_of(items: list[Item], values: dict[str, str]) -> tuple[list[Item], str | None]:
-    """The part of a list that a client asks for with ``limit`` and ``next_page_token``.
-
-    Returns:
-        The items, and ``nextPageToken`` if there is one. As with TorchServe there is one also when
-        the page ends exactly where the list does.
-    """
-    limit = lenient_int(values, "limit", PAGE)
-    limit = limit if 0 <= limit <= PAGE else PAGE
-    start = max(lenient_int(values, "next_page_token", 0), 0)
-    token = str(start + limit) if start + limit <= len(items) else None
-    return items[start : start + limit], token

@@ -12,10 +12,9 @@ import psutil
 from tsl.protocol.errors import NoWorkers, TslError
 from tsl.protocol.frames import Chunk, Reply, Row
 
-from ..jobs import Job
-from ..registry import ServedModel
-from ..worker import Worker
-from .exchange import Exchange
+from .jobs import Job
+from .registry import ServedModel
+from .worker import Worker
 
 
 class ModelDescriber:
@@ -62,10 +61,17 @@ class ModelDescriber:
         }
         return document
 
-    async def describe_customized(self, exchange: Exchange, served: ServedModel) -> None:
-        """Answer with the description, and what the handler says of itself.
+    async def describe_customized(
+        self, served: ServedModel, request_id: str, headers: list[bytes]
+    ) -> dict[str, Any]:
+        """The description, and what the handler says of itself.
 
         The handler gets an ordinary job with the header ``describe: True``.
+
+        Args:
+            served: what is described.
+            request_id: id of the job.
+            headers: header pairs that the handler sees.
 
         Raises:
             TslError: the model cannot be asked, or the handler failed.
@@ -76,13 +82,13 @@ class ModelDescriber:
                 hint="Use scale workers API to add workers.",
             )
         sink = _Answer()
-        row = Row(exchange.request_id, exchange.request.headers, ["describe", "True"], [])
+        row = Row(request_id, headers, ["describe", "True"], [])
         job = Job(row, sink, time.monotonic())
         served.pool.submit(job)
         reply = await sink.future
         document = self.describe(served)
         document["customizedMetadata"] = _metadata(bytes(reply.body))
-        exchange.respond_json([document])
+        return document
 
 
 class _Answer:
