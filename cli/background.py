@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from tsl.frontend.config import ServerConfig
 
 from .exit_codes import ExitCode
 from .reporting import decode_moment
+from .server_process import server_command
 from .summary import Example, listening_lines, settled_lines
 
 CONSOLE_LOG: Final = "ts_console.log"
@@ -92,8 +92,7 @@ class Launch:
         return code
 
     def _spawn(self, writer: int, console: IO[bytes] | None) -> subprocess.Popen[bytes]:
-        # -P keeps modules of the current folder from taking the place of ours.
-        command = [sys.executable, "-P", "-m", "tsl.cli", *self._words]
+        command = server_command(self._words)
         command.append(f"{REPORT_FD_OPTION}={writer}")
         if console:
             # That file is not rotated and is only read when the start fails; the log has its own.

@@ -24,6 +24,7 @@ from .exit_codes import ExitCode
 from .logs import configure_logging
 from .pidfile import AlreadyRunning, PidFile, ServerRecord, start_ticks_of
 from .reporting import ConsoleReporter, FanOut, PidFileReporter, PipeReporter
+from .server_process import PlainPidFile
 from .summary import Example
 
 logger = logging.getLogger(__name__)
@@ -78,9 +79,12 @@ def serve(config: ServerConfig, context: StartContext, run_server: RunServer) ->
         click.echo(f"Cannot write {pid_file.path}: {error.strerror}.", err=True)
         click.echo("Set TEMP or TMPDIR to a folder that can be written.", err=True)
         return ExitCode.FAILED
+    plain_pid_file = PlainPidFile(config.work_dir)
+    plain_pid_file.write(record.pid)
     try:
         code = _run(config, context, run_server, PidFileReporter(pid_file, record))
     finally:
+        plain_pid_file.remove(record.pid)
         # The folder may be gone by now, together with the file.
         with contextlib.suppress(OSError):
             pid_file.release(record)

@@ -154,11 +154,11 @@ def configure(options: StartOptions, environ: Mapping[str, str], working_dir: Pa
         raise ConfigError(
             *problems, f"{read_from}docs/configuration.md explains every setting."
         ) from error
-    _check_folders(config)
+    _check_folders(options, config)
     return config
 
 
-def _check_folders(config: ServerConfig) -> None:
+def _check_folders(options: StartOptions, config: ServerConfig) -> None:
     store = config.model_store
     if store is None:
         raise ConfigError(
@@ -170,6 +170,11 @@ def _check_folders(config: ServerConfig) -> None:
         raise ConfigError(
             f"The model store {store} is not a folder.",
             f"Make it with mkdir -p {store}, or name another one with --model-store.",
+        )
+    if options.log_config is not None and not options.log_config.is_file():
+        raise ConfigError(
+            f"The log configuration {options.log_config} is not a file.",
+            "Name another one with --log-config, or leave it out.",
         )
     if not config.work_dir.is_dir():
         raise ConfigError(

@@ -95,6 +95,7 @@ def test_switches_can_only_switch_on(run, started, tmp_path):
 
 def test_the_file_alone_can_name_the_store(run, started, tmp_path):
     (tmp_path / "config.properties").write_text("model_store=store\n")
+    (tmp_path / "log4j2.xml").write_text("<Configuration/>")
 
     run("--foreground --ncs --log-config log4j2.xml")
 
@@ -161,6 +162,28 @@ def test_a_configuration_file_that_is_not_there_is_named(run):
 
     assert result.return_value == 1
     assert "absent.properties cannot be read" in result.stderr
+
+
+def test_a_log_configuration_that_is_not_there_is_named(run, started):
+    result = run("--model-store store --log-config absent.xml")
+
+    assert result.return_value == 1
+    assert result.stderr.startswith("The log configuration absent.xml is not a file.\n")
+    assert not started
+
+
+def test_the_newest_snapshot_counts_unless_it_is_switched_off(run, started, tmp_path):
+    folder = tmp_path / "logs" / "config"
+    folder.mkdir(parents=True)
+    (folder / "20260101000000000-startup.cfg").write_text(
+        'model_store=store\nmodel_snapshot={"models": {}}\n'
+    )
+
+    run("")
+    run("--ncs --model-store store")
+
+    assert [config.model_snapshot is None for _, config in started] == [False, True]
+    assert [config.config_snapshots for _, config in started] == [True, False]
 
 
 def test_a_work_dir_that_does_not_exist_is_named(tmp_path):
