@@ -22,6 +22,7 @@ from tsl.protocol.frames import Load
 from .connection import Connection
 from .process import die_with_parent, set_title, set_up_logging
 from .service import write_traceback
+from .ts_names import keep_ts_ours
 from .worker import DIED, EXIT_CANNOT_LOAD, EXIT_DIED, EXIT_STOPPED, Preloaded, Worker
 
 TOKEN_VARIABLE: Final = "TSL_WORKER_TOKEN"  # noqa: S105  # the name, not the token
@@ -121,6 +122,7 @@ def _set_up_process(worker_id: str) -> None:
             # Whole lines at once: the last words of a worker that dies are not lost.
             reconfigure(line_buffering=True, errors="backslashreplace")
     set_up_logging()
+    keep_ts_ours()
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -41,6 +41,7 @@ from tsl.protocol.frames import Exited, Fork, Forked, ForkRefused, Frame, Unshar
 
 from .fork_server import RECEIVE_BYTES, ForkServer, leave
 from .process import die_with_parent, set_title
+from .ts_names import keep_ts_ours
 
 KILLED: Final = -9
 
@@ -212,6 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     die_with_parent()
     set_title("tsl-nursery")
+    keep_ts_ours()
     for number in (signal.SIGINT, signal.SIGTERM):
         # A signal to the whole group must not end us before the workers have been drained.
         signal.signal(number, lambda *_: None)

@@ -1,13 +1,14 @@
-"""The command ``torch-model-archiver``: TorchServe's options, read by the parser of `model_archiver`."""
+"""The command ``torch-model-archiver``: TorchServe's options.
+
+Nothing here imports `model_archiver`: another package may have put its files in its place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from model_archiver.arg_parser import ArgParser
-from model_archiver.model_archiver_config import ModelArchiverConfig
-from model_archiver.model_packaging import order_of
+from tsl.model_store.archiver import ArgParser, ModelArchiverConfig, order_of
 from tsl.model_store.packing import ArchiveFormat
 
 from .archive import pack

@@ -20,6 +20,7 @@ from tsl.frontend.report import Reporter
 from tsl.protocol.errors import ConfigError
 
 from . import logs
+from .beside import beside_warning
 from .exit_codes import ExitCode
 from .logs import configure_logging
 from .pidfile import AlreadyRunning, PidFile, ServerRecord, start_ticks_of
@@ -129,8 +130,9 @@ def _run_logged(
 
 
 def _log_notes(config: ServerConfig) -> None:
-    for warning in config.warnings:
-        logger.warning("%s", warning)
+    for warning in (*config.warnings, beside_warning()):
+        if warning:
+            logger.warning("%s", warning)
     if config.ignored:
         logger.info("Properties of the Java server are not used: %s", ", ".join(config.ignored))
 

@@ -1,12 +1,24 @@
-"""Names of the original that scripts and tests reach for; `tsl.model_store` does the work."""
+"""The steps of packing one by one."""
 
 import zipfile
 
-from tsl.model_store.packing import ArchiveFormat
+from tsl.model_store.archiver.export import (
+    MANIFEST_FILE_NAME,
+    MAR_INF,
+    MODEL_ARCHIVE_VERSION,
+    MODEL_SERVER_VERSION,
+    ModelExportUtils,
+    archiving_options,
+    model_handlers,
+)
 
-MAR_INF = "MAR-INF"
-MANIFEST_FILE_NAME = "MANIFEST.json"
-
-archiving_options = {each.value: each.suffix for each in ArchiveFormat}
-
-__all__ = ["MANIFEST_FILE_NAME", "MAR_INF", "archiving_options", "zipfile"]
+__all__ = [
+    "MANIFEST_FILE_NAME",
+    "MAR_INF",
+    "MODEL_ARCHIVE_VERSION",
+    "MODEL_SERVER_VERSION",
+    "ModelExportUtils",
+    "archiving_options",
+    "model_handlers",
+    "zipfile",
+]

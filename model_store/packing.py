@@ -35,7 +35,7 @@ DEFAULT_CREATED_ON: Final = datetime(1980, 1, 1, tzinfo=UTC)
 """The first moment that a zip file can name."""
 
 _LAST_CREATED_ON: Final = datetime(2107, 12, 31, tzinfo=UTC)
-_MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
+MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 _TEMPORARY_PREFIX: Final = ".packing-"
 
 
@@ -120,13 +120,19 @@ def manifest_text(
         runtime: one of the runtimes.
         created_on: the time that it carries.
     """
-    document = {
+    return json.dumps(manifest_document(model, runtime, created_on), indent=2).encode()
+
+
+def manifest_document(
+    model: Mapping[str, Any], runtime: str, created_on: datetime
+) -> dict[str, Any]:
+    """A manifest as JSON object; see `manifest_text`."""
+    return {
         "createdOn": created_on.strftime("%d/%m/%Y %H:%M:%S"),
         "runtime": runtime,
         "model": dict(model),
         "archiverVersion": archiver_version(),
     }
-    return json.dumps(document, indent=2).encode()
 
 
 def archiver_version() -> str:
@@ -204,7 +210,7 @@ def _checked_members(
 
 def _order_problems(order: PackingOrder) -> list[str]:
     problems = []
-    if not _MODEL_NAME.fullmatch(order.model_name):
+    if not MODEL_NAME.fullmatch(order.model_name):
         problems.append(
             f"--model-name: {order.model_name!r} is not allowed; it must begin with a letter or"
             " digit, and go on with letters, digits, '_', '-' and '.' only."

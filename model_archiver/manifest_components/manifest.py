@@ -1,14 +1,5 @@
-"""The languages that a handler may be written in."""
+"""A manifest, and the languages that a handler may be written in."""
 
-from enum import Enum
+from tsl.model_store.archiver import Manifest, RuntimeType
 
-
-class RuntimeType(Enum):
-    """Runtimes of the manifest."""
-
-    PYTHON = "python"
-    PYTHON3 = "python3"
-    LSP = "LSP"
-
-
-__all__ = ["RuntimeType"]
+__all__ = ["Manifest", "RuntimeType"]

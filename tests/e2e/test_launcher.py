@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import venv
 
 import pytest
 import requests
 from serving import eventually, is_alive
+
+from tsl.backend.model_venv import create_venv, inherit_site_packages
 
 pytestmark = pytest.mark.e2e
 
@@ -62,3 +65,15 @@ def test_a_start_that_fails_says_why(server):
     assert code == 1
     text = (server.folder / "script.log").read_text()
     assert "RuntimeError: The server ended while starting" in text
+
+
+def test_an_environment_imports_what_the_server_imports(tmp_path):
+    venv.EnvBuilder(with_pip=False).create(tmp_path)
+
+    python = create_venv(tmp_path)  # it is there: nothing is made
+    inherit_site_packages(tmp_path)
+
+    code = "import yaml, sys; print(sys.prefix)"
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str(tmp_path)
+    assert python != sys.executable

@@ -3,10 +3,8 @@
 import io
 import json
 import logging
-import subprocess
 import sys
 import urllib.request
-import venv
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +17,6 @@ from tsl.backend.handlers.base_pippy_handler import BasePippyHandler
 from tsl.backend.handlers.dali_handler import get_dali_pipeline
 from tsl.backend.handlers.dali_image_classifier import DALIImageClassifier
 from tsl.backend.model_service import SingleNodeService
-from tsl.backend.model_venv import create_venv, inherit_site_packages
 from tsl.backend.timer import timeit
 from tsl.protocol.errors import InvalidInput, LoadFailed
 
@@ -89,18 +86,6 @@ def test_files_are_copied_under_new_names(tmp_path):
     model_folders.copy_files(tmp_path / "from", tmp_path / "to", {"a": "b"})
 
     assert (tmp_path / "to" / "b").read_text() == "x"
-
-
-def test_an_environment_imports_what_the_server_imports(tmp_path):
-    venv.EnvBuilder(with_pip=False).create(tmp_path)
-
-    python = create_venv(tmp_path)  # it is there: nothing is made
-    inherit_site_packages(tmp_path)
-
-    code = "import yaml, sys; print(sys.prefix)"
-    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == str(tmp_path)
-    assert python != sys.executable
 
 
 def test_a_function_is_timed(caplog):

@@ -17,12 +17,22 @@ from model_archiver.model_packaging import generate_model_archive
 NAMES = {
     "model_archiver": ["ModelArchiver", "ModelArchiverConfig", "__version__"],
     "model_archiver.arg_parser": ["ArgParser"],
-    "model_archiver.manifest_components.manifest": ["RuntimeType"],
+    "model_archiver.manifest_components.manifest": ["Manifest", "RuntimeType"],
+    "model_archiver.manifest_components.model": ["Model"],
     "model_archiver.model_archiver": ["ModelArchiver"],
     "model_archiver.model_archiver_config": ["ModelArchiverConfig"],
     "model_archiver.model_archiver_error": ["ModelArchiverError"],
-    "model_archiver.model_packaging": ["generate_model_archive"],
-    "model_archiver.model_packaging_utils": ["archiving_options", "zipfile"],
+    "model_archiver.model_packaging": ["generate_model_archive", "package_model"],
+    "model_archiver.model_packaging_utils": [
+        "MANIFEST_FILE_NAME",
+        "MAR_INF",
+        "MODEL_ARCHIVE_VERSION",
+        "MODEL_SERVER_VERSION",
+        "ModelExportUtils",
+        "archiving_options",
+        "model_handlers",
+        "zipfile",
+    ],
     "model_archiver.version": ["__version__"],
 }
 
@@ -101,7 +111,7 @@ def test_mistakes_raise_the_original_s_error(config, attribute, value, message):
 def test_warnings_are_logged(config, caplog):
     config.extra_files = "no*such"
 
-    with caplog.at_level(logging.WARNING, "model_archiver"):
+    with caplog.at_level(logging.WARNING, "tsl.model_store.archiver"):
         ModelArchiver.generate_model_archive(config)
 
     assert "nothing matches 'no*such'" in caplog.text
