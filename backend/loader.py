@@ -59,7 +59,7 @@ class ModelLoader:
             load.batch_size,
             load.envelope,
             load.limit_max_image_pixels,
-            MetricsCache.from_config(load.metrics_config, load.model_name, sink),
+            MetricsCache.from_config(load.metrics_config, load.model_name, sink, tolerant=True),
             service_class=Service,
             decode_input=load.decode_input,
             max_response_bytes=load.max_response_bytes,

@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 
 import click
 
-from tsl.frontend import line_log
 from tsl.frontend.config import ServerConfig
+from tsl.frontend.logs import line_log
 from tsl.frontend.report import Reporter
 from tsl.protocol.errors import ConfigError
 

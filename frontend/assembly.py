@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tsl.model_store import ModelStore, ServerDefaults
 
-from .access_log import AccessLog
 from .addresses import Address
 from .auth import RENEWABLE, Authorizer, Permission
 from .config import ServerConfig, without_secrets
@@ -17,6 +16,7 @@ from .describe import ModelDescriber
 from .devices import DeviceAllocator, count_gpus
 from .http_api.clock import Clock
 from .http_api.connection import HttpConnection
+from .http_api.context import AccessLog as AccessLogSink
 from .http_api.context import HttpContext, HttpLimits
 from .http_api.cors import with_preflights
 from .http_api.guard import guarded, guarded_refusal
@@ -37,11 +37,16 @@ from .http_api.routes import (
 from .http_api.token import TokenApi
 from .key_file import KEY_FILE_NAME, KeyFile, fixed_keys
 from .launcher import ProcessLauncher
-from .line_log import LineLog
 from .listeners import Listener
+from .logs import fields as logs
+from .logs.access_log import AccessLog, JsonAccessLog
+from .logs.line_log import LineWriter
+from .logs.settings import LogSettings
 from .management import ModelManager
 from .management_calls import ManagementCalls
-from .metrics import MetricsPage, ModelMetricsLog, ServerStats
+from .measuring import Measuring
+from .metrics.server_stats import ServerStats
+from .metrics.system import SystemMetrics
 from .registry import ModelRegistry
 from .snapshots import SnapshotRecorder
 from .worker_listener import WorkerListener
@@ -71,14 +76,10 @@ class Parts:
     connections: set[HttpConnection]
     named: dict[str, Listener]
     listeners: tuple[Listener, ...]
-    logs: tuple[LineLog, ...]
+    lines: LineWriter
+    system_metrics: SystemMetrics | None
     authorizer: Authorizer | None
     key_file: KeyFile
-
-    def close_logs(self) -> None:
-        """Write what is pending."""
-        for log in self.logs:
-            log.close()
 
 
 def assemble(
@@ -89,11 +90,13 @@ def assemble(
     Raises:
         ConfigError: the keys that the configuration names cannot be used.
     """
-    access = LineLog(config.log_location / "access_log.log", console=True)
-    model_metrics = LineLog(config.metrics_location / "model_metrics.log", console=False)
+    log_settings = LogSettings.of(config)
+    lines = LineWriter(console=bool(log_settings.on_console))
     registry = ModelRegistry()
     devices = DeviceAllocator(count_gpus(os.environ, config.number_of_gpu))
-    planner = WorkerPlanner(config, without_secrets(os.environ), devices)
+    connections: set[HttpConnection] = set()
+    measuring = Measuring(config, log_settings, lines, registry, connections)
+    planner = WorkerPlanner(measuring.worker_config, without_secrets(os.environ), devices)
     store = ModelStore(
         config.model_store,
         config.work_dir,
@@ -109,7 +112,7 @@ def assemble(
         planner=planner,
         launcher=launcher,
         listener=worker_listener,
-        metrics=ModelMetricsLog(model_metrics),
+        metrics=measuring.handlers,
         recorder=recorder,
     )
     operations = Operations()
@@ -120,12 +123,11 @@ def assemble(
         default_workers=config.default_workers_per_model,
     )
     management = ManagementApi(calls, operations)
-    stats = ServerStats()
     key_file = KeyFile(Path.cwd() / KEY_FILE_NAME)
-    authorizer = _authorizer(config, key_file, stats)
-    metrics = MetricsApi(MetricsPage(stats, config.metrics_mode))
-    apis = _Apis(config, registry, management, metrics, authorizer)
-    shared = _Shared(config, stats, AccessLog(access))
+    authorizer = _authorizer(config, key_file, measuring.stats)
+    apis = _Apis(config, registry, management, MetricsApi(measuring.board), authorizer)
+    access_log = _access_log(log_settings, lines)
+    shared = _Shared(config, measuring.stats, access_log, connections)
     named = _listeners(config, apis, shared)
     return Parts(
         registry=registry,
@@ -138,9 +140,21 @@ def assemble(
         connections=shared.connections,
         named=named,
         listeners=tuple(dict.fromkeys(named.values())),
-        logs=(access, model_metrics),
+        lines=lines,
+        system_metrics=measuring.system(devices.gpus),
         authorizer=authorizer,
         key_file=key_file,
+    )
+
+
+def _access_log(settings: LogSettings, lines: LineWriter) -> AccessLogSink | None:
+    log = settings.open_lines(logs.ACCESS, lines)
+    if log is None:
+        return None
+    return (
+        JsonAccessLog(log.add)
+        if settings.is_json
+        else AccessLog(log.add, with_ids=settings.with_ids)
     )
 
 
@@ -217,12 +231,18 @@ class _Apis:
 class _Shared:
     """What the connections of all listeners share."""
 
-    def __init__(self, config: ServerConfig, stats: ServerStats, access_log: AccessLog) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        stats: ServerStats,
+        access_log: AccessLogSink | None,
+        connections: set[HttpConnection],
+    ) -> None:
         self._config = config
         self._stats = stats
         self._access_log = access_log
         self.clock = Clock()
-        self.connections: set[HttpConnection] = set()
+        self.connections = connections
 
     def context(self, router: Router) -> HttpContext:
         """A context for one listener."""

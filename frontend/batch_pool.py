@@ -28,7 +28,7 @@ class BatchPool(WorkerPool):
         queue: the version's queue.
         new_worker: makes another worker of this version (not started).
         response_timeout_s: how long a worker may be silent about a batch.
-        metrics: where handlers' metrics go.
+        metrics: where its metrics go.
     """
 
     queue: BatchQueue
@@ -85,7 +85,7 @@ class BatchPool(WorkerPool):
         """A worker answered a batch: let it take the next one."""
         if service_us is not None:
             self.depth.observe(service_us)
-            self._metrics.predicted(worker.plan.load.model_name, batch.jobs, service_us)
+            self._metrics.predicted(batch, service_us)
         channel = worker.channel
         if channel is not None and not channel.in_flight:
             self._idle.append(worker)

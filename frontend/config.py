@@ -36,7 +36,6 @@ from .config_fields import (
     optional_path,
     optional_pattern,
     optional_whole_number,
-    path,
     pattern_list,
     seconds,
     setting,
@@ -45,11 +44,12 @@ from .config_fields import (
     text,
     whole_number,
 )
+from .config_measuring import MeasuringConfig
 from .config_merge import FROM_COMMAND_LINE, merge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig:
+class ServerConfig(MeasuringConfig):
     """Every setting of a server.
 
     Sizes are bytes and times seconds where the name does not say otherwise. A field's name is
@@ -442,63 +442,7 @@ class ServerConfig:
         always_env=("TS_MODEL_SERVER_HOME",),
     )
 
-    # -- metrics
-    metrics_mode: str = setting(
-        "metrics_mode",
-        choice("log", "prometheus", "legacy", tolerant=True),
-        "log",
-        "`log` writes metrics to log files, `prometheus` offers them at `/metrics`, `legacy` "
-        "writes those of old handlers as they come.",
-    )
-    metrics_config: Path | None = setting(
-        "metrics_config",
-        optional_path,
-        "",
-        "Definition of the metrics; the built-in one if not given.",
-    )
-    model_metrics_auto_detect: bool = setting(
-        "model_metrics_auto_detect",
-        boolean,
-        "false",
-        "Accept metrics of handlers that the definition does not name.",
-    )
-    disable_system_metrics: bool = setting(
-        "disable_system_metrics", boolean, "false", "Do not measure CPU, memory and disk."
-    )
-    system_metrics_cmd: str = setting(
-        "system_metrics_cmd",
-        text,
-        "",
-        "Command that prints system metrics; built in if not given.",
-        env=False,
-    )
-    metric_time_interval_s: int = setting(
-        "metric_time_interval",
-        whole_number(1),
-        "60",
-        "Seconds between two system measurements.",
-        env=False,
-    )
-
     # -- where things are
-    log_location: Path = setting(
-        "log_location",
-        path,
-        "logs",
-        "Folder of the logs.",
-        env=False,
-        always_env=("LOG_LOCATION",),
-        own=True,
-    )
-    metrics_location: Path = setting(
-        "metrics_location",
-        path,
-        "logs",
-        "Folder of the metric logs.",
-        env=False,
-        always_env=("METRICS_LOCATION",),
-        own=True,
-    )
     work_dir: Path = setting(
         "work_dir",
         temporary_dir,

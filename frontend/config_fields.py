@@ -119,10 +119,12 @@ def setting(
 
 
 def settings_of(config_class: type) -> dict[str, Setting]:
-    """The settings of a configuration class by field name, in the order of the fields."""
+    """The settings of a configuration class by field name: its own, then those of its bases."""
+    own = vars(config_class).get("__annotations__", {})
+    fields = sorted(dataclasses.fields(config_class), key=lambda field: field.name not in own)
     return {
         field.name: field.metadata[_METADATA_KEY]
-        for field in dataclasses.fields(config_class)
+        for field in fields
         if _METADATA_KEY in field.metadata
     }
 
@@ -228,15 +230,18 @@ def temporary_dir(value: str) -> Path:
     return Path(value or tempfile.gettempdir())
 
 
-def choice(*allowed: str, tolerant: bool = False) -> Callable[[str], str]:
+def choice(*allowed: str, tolerant: bool = False, relaxed: bool = False) -> Callable[[str], str]:
     """Parser of one word out of a few.
 
     Args:
         allowed: the words.
         tolerant: an unknown word means the default and a warning.
+        relaxed: case and blanks do not matter.
     """
 
     def parse(value: str) -> str:
+        if relaxed:
+            value = "".join(value.split()).lower()
         if value in allowed:
             return value
         msg = f"expected one of {', '.join(allowed)}"

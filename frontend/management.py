@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from tsl.model_store import (
@@ -31,6 +32,13 @@ from .worker_plans import WorkerPlanner, share_name
 from .worker_pool import MetricSink, WorkerPool
 
 logger = logging.getLogger(__name__)
+
+
+class MetricSinks(Protocol):
+    """Where handlers' metrics go."""
+
+    def of(self, name: str, version: str) -> MetricSink:
+        """What the workers of a model version report to."""
 
 
 class ModelManager:
@@ -56,7 +64,7 @@ class ModelManager:
         planner: WorkerPlanner,
         launcher: ProcessLauncher,
         listener: WorkerListener,
-        metrics: MetricSink,
+        metrics: MetricSinks,
         recorder: Recorder | None = None,
     ) -> None:
         self._config = config
@@ -116,7 +124,8 @@ class ModelManager:
         ):
             if is_asked_for:
                 logger.warning("%s: %s has no effect yet in this version", version.name, key)
-        pool = new_pool(version, self._worker_factory(version), self._metrics)
+        metrics = self._metrics.of(version.name, version.version)
+        pool = new_pool(version, self._worker_factory(version), metrics)
         served = ServedModel(version, pool, config.client_timeout_ms / 1000)
         pool.scale(config.min_workers, max(config.max_workers, config.min_workers))
         self.registry.add(served)

@@ -20,7 +20,7 @@ def new_pool(
     Args:
         version: what its workers serve.
         new_worker: makes another worker of this version (not started).
-        metrics: where handlers' metrics go.
+        metrics: where its metrics go.
     """
     config = version.config
     queue = BatchQueue(

@@ -106,7 +106,7 @@ class Server:
             await parts.manager.close(worker_stop_s)
             await launcher.close()
             await worker_listener.close()
-            parts.close_logs()
+            parts.lines.close()
         logger.info("Server stopped")
         return 0
 
@@ -148,14 +148,17 @@ class Server:
         if parts.recorder is not None:
             await parts.recorder.record(SnapshotKind.STARTUP)
         self._reporter.listening(self._report(parts))
-        settling = asyncio.create_task(self._report_settled(parts))
+        tasks = [asyncio.create_task(self._report_settled(parts))]
+        if parts.system_metrics is not None:
+            tasks.append(asyncio.create_task(parts.system_metrics.run()))
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), SWEEP_S)
             _sweep(parts)
-        settling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await settling
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name

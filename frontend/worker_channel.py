@@ -128,6 +128,11 @@ class WorkerChannel(asyncio.Protocol):
         return len(self._batches)
 
     @property
+    def jobs_in_flight(self) -> int:
+        """Jobs in those batches that nobody has settled."""
+        return sum(not job.is_settled for batch in self._batches.values() for job in batch.jobs)
+
+    @property
     def is_serving(self) -> bool:
         """Whether batches may be sent."""
         serving = self._channel.state is ChannelState.SERVING

@@ -14,6 +14,7 @@ import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from tsl.protocol.errors import NoWorkers, ShuttingDown, TslError
@@ -21,20 +22,23 @@ from tsl.protocol.frames import MetricRecord
 
 from .jobs import Job
 from .worker import Worker, WorkerOwner
-from .worker_channel import WorkerChannel, fail_all
+from .worker_channel import Batch, WorkerChannel, fail_all
 from .worker_state import WorkerState
 
 logger = logging.getLogger(__name__)
 
 
 class MetricSink(Protocol):
-    """Where handlers' metrics go."""
+    """Where the metrics of one model version go."""
 
-    def record(self, label: str, records: list[MetricRecord]) -> None:
-        """Take records of the worker that ``label`` names."""
+    def record(self, records: list[MetricRecord]) -> None:
+        """Take what a handler recorded."""
 
-    def predicted(self, model: str, jobs: list[Job], service_us: int) -> None:
+    def predicted(self, batch: Batch, service_us: int) -> None:
         """A batch was answered after ``service_us`` microseconds in the handler."""
+
+    def loaded(self, label: str, milliseconds: float) -> None:
+        """The worker that ``label`` names became ready, so long after its start."""
 
 
 class JobQueue(Protocol):
@@ -64,7 +68,7 @@ class WorkerPool(WorkerOwner):
         queue: the version's queue.
         new_worker: makes another worker of this version (not started).
         response_timeout_s: how long a worker may be silent about a batch.
-        metrics: where handlers' metrics go.
+        metrics: where its metrics go.
     """
 
     def __init__(
@@ -183,6 +187,9 @@ class WorkerPool(WorkerOwner):
 
     def worker_ready(self, worker: Worker) -> None:
         """A worker serves: it is idle."""
+        if worker.started_at is not None:
+            taken = datetime.now(UTC) - worker.started_at
+            self._metrics.loaded(worker.plan.label, taken / timedelta(milliseconds=1))
         self._idle.append(worker)
         self._review()
         self._dispatch(time.monotonic())
@@ -211,7 +218,8 @@ class WorkerPool(WorkerOwner):
 
     def worker_metrics(self, worker: Worker, records: list[MetricRecord]) -> None:
         """Hand a handler's metrics on."""
-        self._metrics.record(worker.plan.label, records)
+        del worker
+        self._metrics.record(records)
 
     # -- the number of workers -----------------------------------------------------------------
 
@@ -219,6 +227,12 @@ class WorkerPool(WorkerOwner):
     def ready_count(self) -> int:
         """Workers that serve."""
         return sum(worker.is_serving for worker in self.workers)
+
+    @property
+    def jobs_in_flight(self) -> int:
+        """Jobs that workers have and have not answered."""
+        channels = (worker.channel for worker in self.workers)
+        return sum(channel.jobs_in_flight for channel in channels if channel is not None)
 
     @property
     def is_healthy(self) -> bool:

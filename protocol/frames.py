@@ -219,7 +219,7 @@ class MetricRecord(NamedTuple):
 
     Attributes:
         name: metric name.
-        unit: unit text as the handler gave it.
+        unit: long name of the unit, such as ``Milliseconds``.
         kind: ``COUNTER``, ``GAUGE`` or ``HISTOGRAM``.
         value: the increment of a counter, else the observed value.
         dimensions: flat ``[name, value, …]`` pairs.

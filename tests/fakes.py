@@ -11,6 +11,7 @@ They are fakes, not mocks: each keeps the promises of the real thing that matter
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from tsl.frontend.http_api.messages import FIXED_HEADERS
 from tsl.frontend.jobs import SENT, Job
@@ -226,6 +227,10 @@ class RecordingStats:
     def __init__(self):
         self.statuses = []
         self.events = []
+        self.refused_callers = Counter()
+
+    def refused(self, permission, reason):
+        self.refused_callers[permission, reason] += 1
 
     def responded(self, status):
         self.statuses.append(status)
@@ -236,17 +241,22 @@ class RecordingStats:
     def answered(self, job, status):
         self.events.append(("answered", status))
 
+    def streamed(self, job):
+        self.events.append(("streamed", job.state.name))
+
     def failed(self, job, error):
         self.events.append(("failed", type(error).__name__))
 
 
 class RecordingAccessLog:
-    """`AccessLog` that keeps ``(peer, method, target, status)``."""
+    """`AccessLog` that keeps ``(peer, method, target, status)``, and the ids beside them."""
 
     def __init__(self):
         self.lines = []
+        self.ids = []
 
-    def add(self, peer, request, status):
+    def add(self, peer, request, status, request_id):
+        self.ids.append(request_id)
         self.lines.append((peer, request.method, request.target, status))
 
 

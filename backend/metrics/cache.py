@@ -60,7 +60,7 @@ class MetricsCache:
 
     @classmethod
     def from_config(
-        cls, path: str, model_name: str, sink: MetricSink | None = None
+        cls, path: str, model_name: str, sink: MetricSink | None = None, *, tolerant: bool = False
     ) -> MetricsCache:
         """Build the cache of a model.
 
@@ -68,6 +68,7 @@ class MetricsCache:
             path: metrics YAML file, or "" for the built-in set.
             model_name: name of the model.
             sink: receives each update; None prints them.
+            tolerant: leave wrong entries out and log them.
 
         Raises:
             MetricsCacheIOError: the file cannot be read.
@@ -75,12 +76,12 @@ class MetricsCache:
             MetricsCacheKeyError: it has no usable section ``model_metrics``.
         """
         metrics = cls(path, model_name, sink)
-        metrics.initialize_cache()
+        metrics.initialize_cache(tolerant=tolerant)
         return metrics
 
-    def initialize_cache(self) -> None:
+    def initialize_cache(self, *, tolerant: bool = False) -> None:
         """Declare the metrics of the configuration. Raises what `from_config` raises."""
-        for declared in read_model_metrics(self.config_file_path):
+        for declared in read_model_metrics(self.config_file_path, tolerant=tolerant):
             self.add_metric_to_cache(*declared)
 
     def set_request_ids(self, request_ids: str | Mapping[int, str] | None) -> None:

@@ -28,7 +28,7 @@ def print_record(record: MetricRecord) -> None:
     pairs = record.dimensions
     dimensions = ",".join(f"{pairs[i]}:{pairs[i + 1]}" for i in range(0, len(pairs), 2))
     line = (
-        f"[METRICS]{record.name}.{long_name(record.unit)}:{record.value}|#{dimensions}"
+        f"[METRICS]{record.name}.{record.unit}:{record.value}|#{dimensions}"
         f"|#type:{record.kind}|#hostname:{socket.gethostname()},{record.timestamp}"
     )
     if record.request_ids:
@@ -47,7 +47,9 @@ class CachingMetric:
         sink: receives each accepted update.
     """
 
-    __slots__ = ("_kind", "dimension_names", "metric_name", "metric_type", "sink", "unit")
+    __slots__ = (
+        "_kind", "_long_unit", "dimension_names", "metric_name", "metric_type", "sink", "unit",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class CachingMetric:
         self.metric_type = metric_type
         self.sink = sink
         self._kind = metric_type.name
+        self._long_unit = long_name(unit)
 
     def add_or_update(
         self,
@@ -125,7 +128,7 @@ class CachingMetric:
         self.sink(
             MetricRecord(
                 self.metric_name,
-                self.unit,
+                self._long_unit,
                 self._kind,
                 number,
                 pairs,

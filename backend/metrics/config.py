@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from .errors import MetricsCacheIOError, MetricsCacheKeyError, MetricsCachePyYamlError
 from .units import MetricTypes
+
+logger = logging.getLogger(__name__)
 
 
 class DeclaredMetric(NamedTuple):
@@ -27,29 +30,41 @@ BUILT_IN: Final = (
 """What is declared without a file."""
 
 
-def read_model_metrics(path: str) -> list[DeclaredMetric]:
+def read_model_metrics(path: str, *, tolerant: bool = False) -> list[DeclaredMetric]:
     """The metrics that a file declares for models.
 
     Args:
         path: a YAML file, or "" for the built-in set.
+        tolerant: leave wrong entries out, as the front end does, and log them.
 
     Raises:
         MetricsCacheIOError: the file cannot be read.
         MetricsCachePyYamlError: it is not YAML.
-        MetricsCacheKeyError: the section or a key is missing or empty.
+        MetricsCacheKeyError: the section is missing or empty, or an entry is wrong.
     """
     if not path:
         return list(BUILT_IN)
     section = _load(path)
     declared: list[DeclaredMetric] = []
     for kind_name, entries in section.items():
-        try:
-            kind = MetricTypes(kind_name)
-        except ValueError:
-            msg = f"{path}: model_metrics has no kind {kind_name!r}; use counter, gauge, histogram"
-            raise MetricsCacheKeyError(msg) from None
-        declared += [_entry(entry, kind, path) for entry in entries or ()]
+        for entry in entries or [None]:
+            try:
+                kind = _kind(kind_name, path)
+                if entry is not None:
+                    declared.append(_entry(entry, kind, path))
+            except MetricsCacheKeyError as error:
+                if not tolerant:
+                    raise
+                logger.error("%s; left out", error)  # noqa: TRY400 - the text says it all
     return declared
+
+
+def _kind(name: str, path: str) -> MetricTypes:
+    try:
+        return MetricTypes(name)
+    except ValueError:
+        msg = f"{path}: model_metrics has no kind {name!r}; use counter, gauge, histogram"
+        raise MetricsCacheKeyError(msg) from None
 
 
 def _load(path: str) -> dict[str, Any]:

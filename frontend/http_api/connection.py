@@ -211,6 +211,8 @@ class HttpConnection(asyncio.Protocol):
         except MethodNotAllowed as error:
             exchange.respond_error(error, self.context.router.allow(item.target))
         except TslError as error:
+            if exchange.job is not None:  # refused after it was counted
+                self.context.stats.failed(exchange.job, error)
             exchange.respond_error(error)
         except Exception:
             # The boundary of the front end's request handling: a bug must cost one request.
@@ -232,7 +234,7 @@ class HttpConnection(asyncio.Protocol):
         context, request, status = self.context, exchange.request, exchange.status
         context.stats.responded(status)
         if context.access_log is not None:
-            context.access_log.add(self.peer, request, status)
+            context.access_log.add(self.peer, request, status, exchange.request_id)
         self._exchange = None
         if not request.keep_alive or context.is_draining:
             self._finish()
@@ -339,4 +341,4 @@ class HttpConnection(asyncio.Protocol):
         context = self.context
         context.stats.responded(status)
         if context.access_log is not None:
-            context.access_log.add(self.peer, exchange.request, status)
+            context.access_log.add(self.peer, exchange.request, status, exchange.request_id)

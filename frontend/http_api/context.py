@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class AccessLog(Protocol):
     """Takes one line per request."""
 
-    def add(self, peer: bytes, request: Request, status: int) -> None:
+    def add(self, peer: bytes, request: Request, status: int, request_id: str) -> None:
         """Note a request whose response is complete, or whose client left."""
 
 
@@ -35,6 +35,9 @@ class Stats(Protocol):
 
     def answered(self, job: Job, status: int) -> None:
         """A model answered; for a stream, began to."""
+
+    def streamed(self, job: Job) -> None:
+        """The stream of a model came to its end."""
 
     def failed(self, job: Job, error: TslError) -> None:
         """A job ended without an answer, or a stream before its end."""

@@ -119,7 +119,7 @@ class Exchange:
     def finish(self, job: Job, reply: Reply) -> None:
         """The model's answer, or the last piece of its stream."""
         if self.phase != WAITING:
-            self._finish_stream(reply)
+            self._finish_stream(job, reply)
             return
         status, phrase, headers, _, body = reply
         self.connection.context.stats.answered(job, status or 200)
@@ -128,8 +128,9 @@ class Exchange:
         else:
             self._finish_plain(body)
 
-    def _finish_stream(self, reply: Reply) -> None:
+    def _finish_stream(self, job: Job, reply: Reply) -> None:
         if self.phase == STREAMING:
+            self.connection.context.stats.streamed(job)
             self._write_piece(reply.body)
             self.connection.stream_ended()
             self._end(self.status, LAST_CHUNK if self._is_chunked else b"")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import parse_qs
 
-from ..metrics import MetricsPage
+from ..metrics.board import Board
 from .exchange import Exchange
 from .router import Params
 
@@ -16,14 +16,14 @@ class MetricsApi:
     """``/metrics``.
 
     Args:
-        page: makes the text.
+        board: makes the text.
     """
 
-    def __init__(self, page: MetricsPage) -> None:
-        self._page = page
+    def __init__(self, board: Board) -> None:
+        self._board = board
 
     def metrics(self, exchange: Exchange, params: Params) -> None:
         """All families, or those that ``?name[]=…`` names."""
         del params
         query = parse_qs(exchange.request.target.partition(b"?")[2].decode("latin-1"))
-        exchange.respond(self._page.render(tuple(query.get("name[]", []))), 200, CONTENT_TYPE)
+        exchange.respond(self._board.page(tuple(query.get("name[]", ()))), 200, CONTENT_TYPE)

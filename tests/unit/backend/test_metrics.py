@@ -45,7 +45,7 @@ def test_update_carries_name_unit_kind_dimensions_and_ids(metrics, records):
     (record,) = records
     assert record[:6] == (
         "PredictionTime",
-        "ms",
+        "Milliseconds",
         "GAUGE",
         1.25,
         ["ModelName", "resnet", "Level", "Model"],
@@ -57,11 +57,11 @@ def test_update_carries_name_unit_kind_dimensions_and_ids(metrics, records):
 @pytest.mark.parametrize(
     ("method", "arguments", "unit", "kind"),
     [
-        pytest.param("add_counter", ("N", 1), "count", "COUNTER", id="counter"),
-        pytest.param("add_time", ("N", 1), "ms", "GAUGE", id="time"),
-        pytest.param("add_size", ("N", 1), "MB", "GAUGE", id="size"),
-        pytest.param("add_percent", ("N", 1), "percent", "GAUGE", id="percent"),
-        pytest.param("add_error", ("N", 1), "", "COUNTER", id="error"),
+        pytest.param("add_counter", ("N", 1), "Count", "COUNTER", id="counter"),
+        pytest.param("add_time", ("N", 1), "Milliseconds", "GAUGE", id="time"),
+        pytest.param("add_size", ("N", 1), "Megabytes", "GAUGE", id="size"),
+        pytest.param("add_percent", ("N", 1), "Percent", "GAUGE", id="percent"),
+        pytest.param("add_error", ("N", 1), "unit", "COUNTER", id="error"),
         pytest.param("add_metric", ("N", 1, "celsius"), "celsius", "COUNTER", id="any"),
         pytest.param(
             "add_metric",
@@ -150,7 +150,9 @@ def test_declared_metric_is_found_by_name_and_kind(metrics, records):
     found.add_or_update(2.5, ["head"], "id-1")
 
     assert found is declared
-    assert records[0][:6] == ("Size", "kB", "HISTOGRAM", 2.5, ["Part", "head"], "id-1")
+    assert records[0][:6] == (
+        "Size", "Kilobytes", "HISTOGRAM", 2.5, ["Part", "head"], "id-1",
+    )  # fmt: skip
 
 
 def test_metric_of_another_kind_is_not_found(metrics):
@@ -242,6 +244,23 @@ def test_config_file_declares_metrics(tmp_path, records):
 def test_unusable_config_files_are_refused(tmp_path, text, error):
     with pytest.raises(error, match=r"model_metrics|YAML|dimensions"):
         MetricsCache.from_config(_config(tmp_path, text), "m")
+
+
+def test_a_worker_leaves_wrong_entries_out(tmp_path, caplog):
+    """The front end does the same, so that one typing error does not stop a model."""
+    path = _config(
+        tmp_path,
+        "model_metrics:\n"
+        "  timer: [{name: a, unit: b}]\n"
+        "  counter: [{name: Hits, unit: count}, {name: x}]\n"
+        "  gauge:\n",
+    )
+
+    metrics = MetricsCache.from_config(path, "m", tolerant=True)
+
+    assert set(metrics.cache[MetricTypes.COUNTER]) == {"Hits"}
+    assert "no kind 'timer'" in caplog.text
+    assert "needs a name and a unit" in caplog.text
 
 
 def test_missing_config_file_is_an_io_error(tmp_path):

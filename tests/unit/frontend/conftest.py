@@ -373,17 +373,26 @@ def make_plan(number=9000, **changes):
 
 
 class FakeMetrics:
-    """A `MetricSink`."""
+    """A `MetricSink`, and the `MetricSinks` that gives it to everybody."""
 
     def __init__(self):
         self.records = []
         self.batches = []
+        self.loads = []
+        self.models = []
 
-    def record(self, label, records):
-        self.records.append((label, records))
+    def of(self, name, version):
+        self.models.append((name, version))
+        return self
 
-    def predicted(self, model, jobs, service_us):
-        self.batches.append((model, [job.row.request_id for job in jobs], service_us))
+    def record(self, records):
+        self.records += records
+
+    def predicted(self, batch, service_us):
+        self.batches.append(([job.row.request_id for job in batch.jobs], service_us))
+
+    def loaded(self, label, milliseconds):
+        self.loads.append((label, milliseconds))
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import logging
 import re
 
 import pytest
+from fakes import RecordingStats
 
 from tsl.frontend.auth import KEY_BYTES, REPORT_EVERY_S, Authorizer, Permission
-from tsl.frontend.metrics import ServerStats
 from tsl.protocol.errors import Conflict, InvalidTokenRequest, Unauthorized, WrongKey
 
 INFERENCE, MANAGEMENT, RENEWAL = Permission
@@ -23,7 +23,7 @@ class Stage:
         self.now = 1_700_000_000.0
         self.saved = []
         self.disk_is_full = False
-        self.stats = ServerStats()
+        self.stats = RecordingStats()
         self.authorizer = Authorizer(
             lifetime_s=60.0,
             fixed={Permission(name): key for name, key in fixed.items()},

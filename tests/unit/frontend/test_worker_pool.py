@@ -57,7 +57,7 @@ def test_an_idle_worker_gets_a_job_at_once_and_answers_it(new_serving, submit, m
     fake.answer(1, b"yes")
 
     assert job.sink.body == b"yes"
-    assert metrics.batches == [("m", ["a"], 100)]
+    assert metrics.batches == [(["a"], 100)]
 
 
 def test_a_busy_worker_gets_the_next_job_when_it_is_free(new_serving, submit):
@@ -793,13 +793,33 @@ def test_closing_an_empty_pool_returns_at_once(world, new_pool):
 # -- what handlers record
 
 
-def test_handlers_metrics_are_handed_on_with_the_workers_label(new_serving, metrics):
+def test_handlers_metrics_are_handed_on(new_serving, metrics):
     _, (fake,) = new_serving()
     records = [MetricRecord("n", "ms", "GAUGE", 1.0, [], "", 1)]
 
     fake.send(Metrics(records))
 
-    assert metrics.records == [("W-9000-m_1.0", records)]
+    assert metrics.records == records
+
+
+def test_the_time_to_load_is_measured_from_each_start(new_serving, metrics):
+    new_serving(2)
+
+    assert [label for label, _ in metrics.loads] == ["W-9000-m_1.0", "W-9001-m_1.0"]
+    assert all(milliseconds >= 0 for _, milliseconds in metrics.loads)
+
+
+def test_jobs_in_flight_are_those_that_nobody_has_answered(new_serving, submit):
+    pool, (fake,) = new_serving(batch_size=2, max_delay_s=0.01)
+    first = submit(pool, "a")
+    submit(pool, "b")
+    assert pool.jobs_in_flight == 2
+
+    first.cancel()
+    assert pool.jobs_in_flight == 1
+    fake.answer(1)
+
+    assert pool.jobs_in_flight == 0
 
 
 def test_repr_shows_states_and_queue(new_serving):

@@ -499,7 +499,7 @@ def test_a_stream_is_counted_at_its_beginning_and_logged_at_its_end():
     assert play.access_log.lines == []
 
     play.answer(b"b")
-    assert play.stats.events == [("answered", 200)]
+    assert play.stats.events == [("answered", 200), ("streamed", "DONE")]
     assert [line[3] for line in play.access_log.lines] == [200]
 
 

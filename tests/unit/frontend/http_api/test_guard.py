@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from fakes import RecordingStats
 from http_client import HttpPlay, request
 
 from tsl.frontend.auth import Authorizer, Permission
 from tsl.frontend.http_api.guard import guarded, guarded_refusal
 from tsl.frontend.http_api.router import Route, Router
 from tsl.frontend.http_api.token import TokenApi
-from tsl.frontend.metrics import ServerStats
 
 
 class Guarded:
@@ -19,7 +19,7 @@ class Guarded:
 
     def __init__(self, *, save=None, **context):
         self.file = {}
-        self.stats = ServerStats()
+        self.stats = RecordingStats()
         self.seen = []
         self.authorizer = Authorizer(
             lifetime_s=60, fixed={}, save=save or self.file.update, stats=self.stats

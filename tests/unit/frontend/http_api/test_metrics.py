@@ -13,7 +13,7 @@ class Page:
     def __init__(self):
         self.asked = []
 
-    def render(self, names=()):
+    def page(self, names=()):
         self.asked.append(names)
         return b"# nothing\n"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
-from tsl.frontend import access_log
-from tsl.frontend.access_log import AccessLog
 from tsl.frontend.http_api.messages import Request
+from tsl.frontend.logs import access_log
+from tsl.frontend.logs.access_log import AccessLog, JsonAccessLog
 
 REFERENCE = re.compile(rb'[^ ]+ "[A-Z]+ [^ ]+ HTTP/1\.[01]" \d{3} \d+')
 
@@ -40,36 +41,57 @@ def request_at():
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(access_log.time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(access_log, "monotonic", lambda: 100.0)
 
 
 def test_the_line_of_the_reference(lines, request_at):
-    AccessLog(lines).add(b"/127.0.0.1:33820", request_at(99.9979), 503)
+    AccessLog(lines.add).add(b"/127.0.0.1:33820", request_at(99.9979), 503, "id")
 
     assert lines.added == [b'/127.0.0.1:33820 "POST /predictions/multi HTTP/1.1" 503 2']
 
 
 def test_http_1_0_and_a_unix_socket(lines, request_at):
-    AccessLog(lines).add(b"127.0.0.1", request_at(98.5, is_http_1_1=False), 200)
+    AccessLog(lines.add).add(b"127.0.0.1", request_at(98.5, is_http_1_1=False), 200, "id")
 
     assert lines.added == [b'127.0.0.1 "POST /predictions/multi HTTP/1.0" 200 1500']
 
 
 def test_the_target_is_as_the_client_sent_it(lines, request_at):
     target = b"/predictions/a%20b?x=%22y&z=\xff"
-    AccessLog(lines).add(b"/1.2.3.4:5", request_at(100.0, target=target), 200)
+    AccessLog(lines.add).add(b"/1.2.3.4:5", request_at(100.0, target=target), 200, "id")
 
     assert lines.added == [b'/1.2.3.4:5 "POST ' + target + b' HTTP/1.1" 200 0']
 
 
 def test_a_request_that_could_not_be_read_took_no_time(lines, request_at):
-    AccessLog(lines).add(b"/1.2.3.4:5", request_at(0.0), 400)
+    AccessLog(lines.add).add(b"/1.2.3.4:5", request_at(0.0), 400, "id")
 
     assert lines.added[0].endswith(b'" 400 0')
 
 
 @pytest.mark.parametrize("status", [200, 404, 499, 599])
 def test_every_line_fits_the_pattern(lines, request_at, status):
-    AccessLog(lines).add(b"/1.2.3.4:5", request_at(90.0), status)
+    AccessLog(lines.add).add(b"/1.2.3.4:5", request_at(90.0), status, "id")
 
     assert REFERENCE.fullmatch(lines.added[0])
+
+
+def test_the_id_of_the_request_comes_last_where_it_is_wanted(lines, request_at):
+    AccessLog(lines.add, with_ids=True).add(b"/1.2.3.4:5", request_at(99.0), 200, "r-1")
+
+    assert lines.added == [b'/1.2.3.4:5 "POST /predictions/multi HTTP/1.1" 200 1000 r-1']
+
+
+def test_json_has_every_field_and_the_log_opens_the_object(lines, request_at):
+    target = b'/predictions/"m"?x=\xff'
+    JsonAccessLog(lines.add).add(b"/1.2.3.4:5", request_at(99.75, target=target), 503, "r-1")
+
+    assert json.loads(b"{" + lines.added[0]) == {
+        "request_id": "r-1",
+        "remote": "/1.2.3.4:5",
+        "method": "POST",
+        "uri": '/predictions/"m"?x=\xff',
+        "protocol": "HTTP/1.1",
+        "status": 503,
+        "ms": 250.0,
+    }

@@ -1,0 +1,72 @@
+"""The access log: one line per request, in TorchServe's format.
+
+``{remote} "{METHOD} {uri} {PROTOCOL}" {status} {ms}``, on request with the request's id behind it,
+or as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from time import monotonic
+
+from ..http_api.messages import Request
+
+
+class AccessLog:
+    """Formats requests as text.
+
+    Args:
+        add: takes a line.
+        with_ids: whether the request's id comes behind TorchServe's fields.
+    """
+
+    __slots__ = ("_add", "_format")
+
+    def __init__(self, add: Callable[[bytes], None], *, with_ids: bool = False) -> None:
+        self._add = add
+        # `%.0b` takes an argument and shows nothing of it.
+        self._format = b'%b "%b %b HTTP/1.%d" %d %d' + (b" %b" if with_ids else b"%.0b")
+
+    def add(self, peer: bytes, request: Request, status: int, request_id: str) -> None:
+        """Note a request whose response is complete, or whose client left (status 499)."""
+        started = request.started_at
+        self._add(
+            self._format
+            % (
+                peer,
+                request.method,
+                request.target,
+                request.is_http_1_1,
+                status,
+                int((monotonic() - started) * 1000) if started else 0,
+                request_id.encode(),
+            )
+        )
+
+
+class JsonAccessLog:
+    """Formats requests as the fields of a JSON object; the log opens it.
+
+    Args:
+        add: takes a line.
+    """
+
+    __slots__ = ("_add",)
+
+    def __init__(self, add: Callable[[bytes], None]) -> None:
+        self._add = add
+
+    def add(self, peer: bytes, request: Request, status: int, request_id: str) -> None:
+        """Note a request whose response is complete, or whose client left (status 499)."""
+        started = request.started_at
+        fields = {
+            "request_id": request_id,
+            "remote": peer.decode("ascii", "replace"),
+            "method": request.method.decode("latin-1"),
+            "uri": request.target.decode("latin-1"),
+            "protocol": f"HTTP/1.{request.is_http_1_1:d}",
+            "status": status,
+            "ms": round((monotonic() - started) * 1000, 3) if started else 0,
+        }
+        self._add(json.dumps(fields, separators=(",", ":"))[1:].encode())

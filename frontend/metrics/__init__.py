@@ -1,0 +1,1 @@
+"""What the front end measures, what handlers and the system report, and where it goes."""

@@ -1,0 +1,134 @@
+"""Metrics as log lines: one per update, in the form that TorchServe's log collectors parse.
+
+``{Name}.{Unit}:{value}|#{Dimension}:{value},…|#hostname:{host}``, and behind it ``requestID:…``
+for handlers' metrics and ``timestamp:…`` (reference: metrics, section 4). What does not change
+from update to update is made once. The JSON form has the same parts as fields.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from ..host import HOSTNAME
+from .definitions import Definition
+from .doubles import double_text
+
+Add = Callable[[bytes], None]
+
+_LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
+
+
+class LineSeries:
+    """One series of a front-end metric; a `Child`. The log adds the time stamp.
+
+    Args:
+        add: takes a line.
+        before: what comes before the value.
+        after: what comes behind it.
+    """
+
+    __slots__ = ("_add", "_after", "_before", "_line", "_value")
+
+    def __init__(self, add: Add, before: bytes, after: bytes) -> None:
+        self._add = add
+        self._before = before
+        self._after = after
+        self._value: float | None = None
+        self._line = b""
+
+    def update(self, value: float) -> None:
+        """Log the value; a counter's increment."""
+        if value != self._value:
+            self._value = value
+            self._line = b"%b%b%b" % (self._before, double_text(value).encode(), self._after)
+        self._add(self._line)
+
+
+class ModelLineSeries:
+    """One series of a handler's metric: its lines also name requests and moment.
+
+    Args:
+        add: takes a line.
+        before: what comes before the value.
+        between: what comes between the value and the requests' ids.
+        before_time: what comes between these and the seconds since the epoch.
+        after: what ends the line.
+        no_ids: what stands for no request.
+    """
+
+    __slots__ = ("_add", "_after", "_before", "_before_time", "_between", "_no_ids")
+
+    def __init__(
+        self, add: Add, before: bytes, between: bytes, before_time: bytes, after: bytes,
+        no_ids: bytes,
+    ) -> None:  # fmt: skip
+        self._add = add
+        self._before = before
+        self._between = between
+        self._before_time = before_time
+        self._after = after
+        self._no_ids = no_ids
+
+    def update(self, value: float, ids: str, timestamp: int) -> None:
+        """Log the value."""
+        is_json = self._after  # JSON has no word for what is not finite
+        number = double_text(value) if not is_json or math.isfinite(value) else "null"
+        self._add(
+            b"%b%b%b%b%b%d%b"
+            % (
+                self._before,
+                number.encode(),
+                self._between,
+                ids.encode("utf-8", "replace") or self._no_ids,
+                self._before_time,
+                timestamp,
+                self._after,
+            )
+        )
+
+
+def series_text(definition: Definition, values: Iterable[str], add: Add) -> LineSeries:
+    """A series of the front end as text; the log's lines end in the time."""
+    before, after = _text(definition, values)
+    return LineSeries(add, before, after)
+
+
+def series_json(definition: Definition, values: Iterable[str], add: Add) -> LineSeries:
+    """A series of the front end as JSON; the log's lines begin with the time."""
+    before = _json(definition, values)
+    return LineSeries(add, before + b',"value":', b"}")
+
+
+def model_series_text(definition: Definition, values: Iterable[str], add: Add) -> ModelLineSeries:
+    """A series of a handler as text."""
+    before, after = _text(definition, values)
+    return ModelLineSeries(add, before, after + b",requestID:", b",timestamp:", b"", b"null")
+
+
+def model_series_json(definition: Definition, values: Iterable[str], add: Add) -> ModelLineSeries:
+    """A series of a handler as JSON."""
+    before = _json(definition, values) + b',"value":'
+    return ModelLineSeries(add, before, b',"request_id":"', b'","timestamp":', b"}", b"")
+
+
+def _text(definition: Definition, values: Iterable[str]) -> tuple[bytes, bytes]:
+    pairs = ",".join(
+        f"{name}:{value}" for name, value in zip(definition.dimensions[:-1], values, strict=True)
+    )
+    before = f"{definition.name}.{definition.unit}:".translate(_LINE_BREAKS)
+    after = f"|#{pairs}|#hostname:{HOSTNAME}".translate(_LINE_BREAKS)
+    return before.encode("utf-8", "replace"), after.encode("utf-8", "replace")
+
+
+def _json(definition: Definition, values: Iterable[str]) -> bytes:
+    """The fields of a series, without the braces around all."""
+    fields: dict[str, Any] = {
+        "name": definition.name,
+        "unit": definition.unit,
+        "dimensions": dict(zip(definition.dimensions[:-1], values, strict=True)),
+        "hostname": HOSTNAME,
+    }
+    return json.dumps(fields, separators=(",", ":"))[1:-1].encode()
