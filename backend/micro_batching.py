@@ -12,7 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import chain
 from queue import SimpleQueue
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
+
+from tsl.protocol.errors import InvalidRequest, TslError
+
+from .regroup import Regroup, refuse_rows
 
 HANDLER_METHODS: Final = ["preprocess", "inference", "postprocess"]
 """The steps, in order."""
@@ -162,7 +166,8 @@ class MicroBatching:
             The results of all slices in order.
 
         Raises:
-            Exception: whatever a step raised for the first slice that failed.
+            Regroup: some rows are refused, or do not fit together.
+            Exception: whatever else a step raised for the first slice that failed.
         """
         if not self._is_started:
             self._start()
@@ -172,9 +177,8 @@ class MicroBatching:
         for number, start in enumerate(starts):
             self._queues[0].put(_Slice(number, data[start : start + size], done))
         finished = sorted((done.get() for _ in starts), key=lambda each: each.number)
-        for each in finished:
-            if each.error is not None:
-                raise each.error
+        if any(each.error is not None for each in finished):
+            _raise(finished, size, len(data))
         return list(chain.from_iterable(each.result for each in finished))
 
     def __call__(self, data: list[Any], context: Any) -> Any:
@@ -190,3 +194,22 @@ class MicroBatching:
         if context.metrics is not None:
             context.metrics.add_time("HandlerTime", elapsed_ms, None, "ms")
         return output
+
+
+def _raise(finished: list[_Done], size: int, count: int) -> NoReturn:
+    """Raise what slices raised, with the numbers that rows have in the whole batch."""
+    refused: dict[int, TslError] = {}
+    groups: list[list[int]] = []
+    for number, _, error in finished:
+        start = number * size
+        is_row = min(size, count - start) == 1
+        if isinstance(error, InvalidRequest) and is_row:
+            refused[start] = error
+        elif isinstance(error, Regroup):
+            refused.update((start + row, each) for row, each in error.refused.items())
+            groups += [[start + row for row in group] for group in error.groups]
+        elif error is not None:
+            raise error
+    refuse_rows(refused, count)
+    served = {row for group in groups for row in group}
+    raise Regroup([*groups, [row for row in range(count) if row not in served]])

@@ -20,6 +20,11 @@ class RequestRow(dict[str, Any]):
 
     _repeated = _NOTHING_REPEATED
 
+    @property
+    def has_repeated(self) -> bool:
+        """Whether some name has several values."""
+        return bool(self._repeated)
+
     def getlist(self, name: str) -> list[Any]:
         """All values that the request had under one name.
 

@@ -1,7 +1,9 @@
 """One loaded model: call its handler on a batch and make an answer of whatever comes back.
 
 Decides what a result, or an exception, means. An exception fails the batch, because nobody
-knows which row caused it; a result element that cannot be sent fails its own row only.
+knows which row caused it, unless it is a `Regroup`, which says so; a result element that cannot
+be sent fails its own row only. A batch with predictions and explanations in it is two calls,
+because handlers take the kind of a batch from its first row.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ from tsl.protocol.errors import (
     PredictionError,
     TslError,
 )
-from tsl.protocol.frames import Failure, Predict, Reply, Result
+from tsl.protocol.frames import Failure, Predict, Reply, Result, Row
 
 from .context import Context
 from .encoding import encode_element
+from .regroup import Regroup, split_rows
 from .rows import decode_row
 from .streaming import ClientDisconnected, ReplyStream
 from .util import PredictionException
@@ -108,11 +111,21 @@ class Service:
         Returns:
             The frame that answers the batch.
         """
+        return self._predict_part(batch, stream, None)
+
+    def _predict_part(
+        self, batch: Predict, stream: ReplyStream, numbers: Sequence[int] | None
+    ) -> Result | Failure:
+        """Run the handler on rows that have these numbers in the batch; None for all of them."""
         context = self.context
         context.begin_batch(batch.rows, stream)
-        stream.open(batch, context)
+        stream.open(batch, context, numbers)
         try:
+            if len(batch.rows) > 1:
+                _split_kinds(batch.rows)
             return self._predict(batch)
+        except Regroup as plan:
+            return self._predict_parts(batch, stream, numbers, plan)
         except Exception as error:  # the boundary to user code
             return self._failure(batch, stream, error)
         finally:
@@ -139,6 +152,35 @@ class Service:
         if len(answers) != len(rows):
             return Failure(batch.batch_id, InvalidOutput.code, WRONG_LENGTH, 0)
         return Result(batch.batch_id, service_ns // 1000, self._replies(answers))
+
+    def _predict_parts(
+        self,
+        batch: Predict,
+        stream: ReplyStream,
+        numbers: Sequence[int] | None,
+        plan: Regroup,
+    ) -> Result | Failure:
+        """Answer a batch by several calls; a part that fails does so alone."""
+        try:
+            plan.check(len(batch.rows))
+        except ValueError as error:
+            return self._failure(batch, stream, error)
+        replies: dict[int, Reply] = {}
+        for row, refusal in plan.refused.items():
+            _write_log(f"Request {batch.rows[row].request_id}: {refusal}\n")
+            replies[row] = Reply(refusal.wire_status, "", [], refusal.code, _text(refusal).encode())
+        service_us = 0
+        for group in plan.groups:
+            part = batch._replace(rows=[batch.rows[row] for row in group])
+            names = group if numbers is None else [numbers[row] for row in group]
+            result = self._predict_part(part, stream, names)
+            if isinstance(result, Result):
+                service_us += result.service_us
+                replies.update(zip(group, result.replies, strict=True))
+            else:
+                reply = Reply(result.status, "", [], result.code, result.message.encode())
+                replies.update(dict.fromkeys(group, reply))
+        return Result(batch.batch_id, service_us, [replies[row] for row in range(len(batch.rows))])
 
     def _replies(self, answers: Sequence[Any]) -> list[Reply]:
         context = self.context
@@ -178,6 +220,18 @@ class Service:
         if isinstance(error, MemoryError) or "CUDA" in _text(error):
             return Failure(number, OutOfMemory.code, "", 0)
         return Failure(number, HandlerFailed.code, "", 0)
+
+
+def _split_kinds(rows: Sequence[Row]) -> None:
+    """Keep predictions, explanations and descriptions apart; raises `Regroup` for that."""
+    first = rows[0].properties
+    if any(row.properties != first for row in rows):
+        split_rows([_kind(row) for row in rows])
+
+
+def _kind(row: Row) -> tuple[bool, bool]:
+    properties = dict(zip(row.properties[::2], row.properties[1::2], strict=True))
+    return properties.get("explain") == "True", properties.get("describe") == "True"
 
 
 def read_model_yaml(model_dir: str, manifest: dict[str, Any] | None) -> Any:

@@ -58,17 +58,20 @@ class ReplyStream:
         self._lock = Lock()
         self._batch: Predict | None = None
         self._context: Context | None = None
+        self._numbers: Sequence[int] | None = None
 
-    def open(self, batch: Predict, context: Context) -> None:
+    def open(self, batch: Predict, context: Context, numbers: Sequence[int] | None = None) -> None:
         """A handler call begins.
 
         Args:
             batch: what it works on.
             context: where it says status and headers.
+            numbers: for a part of a batch, the number in the whole batch of each of its rows.
         """
         with self._lock:
             self._batch = batch
             self._context = context
+            self._numbers = numbers
 
     def close(self) -> None:
         """The handler call is over: its batch gets no chunks from now on."""
@@ -82,14 +85,21 @@ class ReplyStream:
         if batch is None:
             return False
         self._outlet.poll()
-        return self._outlet.is_cancelled(batch.batch_id, row)
+        return self._outlet.is_cancelled(batch.batch_id, self._number(row))
+
+    def _number(self, row: int) -> int:
+        """What the front end calls a row of the running call."""
+        return row if self._numbers is None else self._numbers[row]
 
     def is_abandoned(self) -> bool:
         """Whether nobody waits for any row, as far as is known without looking again."""
         batch = self._batch
         if batch is None or not self._outlet.has_cancelled:
             return False
-        return all(self._outlet.is_cancelled(batch.batch_id, row) for row in range(len(batch.rows)))
+        return all(
+            self._outlet.is_cancelled(batch.batch_id, self._number(row))
+            for row in range(len(batch.rows))
+        )
 
     def send(self, values: Sequence[Any], req_id_map: Mapping[int, str]) -> None:
         """Send one value to each of some requests, in one write.
@@ -120,10 +130,11 @@ class ReplyStream:
                 raise ClientDisconnected("all clients of this batch have disconnected")
             chunks = []
             for key, row in _rows_of(batch, context, req_id_map):
-                if not self._outlet.is_cancelled(batch.batch_id, row):
+                number = self._number(row)
+                if not self._outlet.is_cancelled(batch.batch_id, number):
                     body = encode_element(values[key], self._max_response_bytes)
                     status, phrase, headers = context.reply_head(row)
-                    chunks.append(Chunk(batch.batch_id, row, status, phrase, headers, body))
+                    chunks.append(Chunk(batch.batch_id, number, status, phrase, headers, body))
             if not chunks:
                 return
             try:

@@ -11,9 +11,11 @@ import copy
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from tsl.protocol.errors import InvalidInput, InvalidOutput
+from tsl.protocol.errors import InvalidInput, InvalidOutput, TslError
+
+from ..regroup import Regroup, refuse_rows
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -55,6 +57,7 @@ class BaseEnvelope:
         Raises:
             InvalidInput: no row fits the protocol of the envelope.
             InvalidOutput: the handler's results cannot be told apart by request.
+            Regroup: some of the requests cannot be served together with the others.
         """
         # Calls of an asynchronous handler overlap: each gets its own state.
         call = copy.copy(self) if self._is_async else self
@@ -69,8 +72,36 @@ class BaseEnvelope:
         unwrapped = self.parse_input(data)
         if len(self._refused) == len(data):
             raise self._refused[0]
-        results = self._target_fn(unwrapped, context)
+        try:
+            results = self._target_fn(unwrapped, context)
+        except Regroup as plan:
+            self._regroup(plan)
         return self._finish_later(results) if inspect.isawaitable(results) else self._wrap(results)
+
+    def _regroup(self, plan: Regroup) -> NoReturn:
+        """Say by requests what the handler has said by its own rows.
+
+        Raises:
+            Regroup: the bad requests, and the others.
+            InvalidInput: there is one request only, and it cannot be served.
+        """
+        accepted = [row for row in range(self._row_count) if row not in self._refused]
+        owners = [
+            row for row, size in zip(accepted, self._sizes(), strict=True) for _ in range(size)
+        ]
+        refused: dict[int, TslError] = {}
+        for number, error in plan.refused.items():
+            refused.setdefault(owners[number], error)
+        if refused:
+            refuse_rows({**self._refused, **refused}, self._row_count)
+        if len(accepted) == 1:
+            msg = "The instances of one request must fit into one call: equal shapes, for example."
+            raise InvalidInput(msg)
+        raise Regroup([[row] for row in accepted], self._refused)
+
+    def _sizes(self) -> list[int]:
+        """How many rows the handler got for each request that was not refused."""
+        return [1] * (self._row_count - len(self._refused))
 
     async def _finish_later(self, results: Awaitable[Any]) -> Any:
         return self._wrap(await results)

@@ -45,6 +45,9 @@ class JSONEnvelope(BaseEnvelope):
                 joined += instances
         return joined
 
+    def _sizes(self) -> list[int]:
+        return self._lengths
+
     def format_output(self, data: Any) -> list[str]:
         """One JSON text for each row.
 

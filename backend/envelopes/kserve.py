@@ -42,6 +42,9 @@ class KServeEnvelope(BaseEnvelope):
                 joined += instances
         return joined
 
+    def _sizes(self) -> list[int]:
+        return self._lengths
+
     def format_output(self, data: Any) -> list[dict[str, Any]]:
         """One answer document for each row.
 

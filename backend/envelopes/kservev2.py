@@ -60,6 +60,9 @@ class KServev2Envelope(BaseEnvelope):
             self._tell_handler(self._calls[0])
         return joined
 
+    def _sizes(self) -> list[int]:
+        return [len(call.input_names) for call in self._calls]
+
     def _tell_handler(self, first: _Call) -> None:
         # A context takes any attribute of its users' choice; setattr says so to readers.
         state = vars(self.context)
@@ -79,7 +82,7 @@ class KServev2Envelope(BaseEnvelope):
             raise InvalidOutput(msg)
         if len(self._calls) == 1:
             return [self._document(self._calls[0], list(data))]
-        shares = split_results(data, [len(call.input_names) for call in self._calls])
+        shares = split_results(data, self._sizes())
         return [self._document(*pair) for pair in zip(self._calls, shares, strict=True)]
 
     def _document(self, call: _Call, results: list[Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 
 from tsl.backend.context import Context
 from tsl.backend.metrics import MetricsCache
+from tsl.backend.regroup import Regroup, refuse_rows, split_rows
 from tsl.backend.service import Service, read_model_yaml
 from tsl.backend.streaming import ReplyStream, send_intermediate_predict_response
 from tsl.backend.util import PredictionException
@@ -289,3 +290,85 @@ def test_serving_does_not_import_torch(monkeypatch):
     serve(lambda data, context: [{"a": 1}])
 
     assert "torch" not in sys.modules
+
+
+# Batches that are answered by several calls.
+
+
+def test_a_refused_row_fails_alone_and_the_others_are_called_again(capsys):
+    calls = []
+
+    def handle(data, context):
+        bodies = [row["body"] for row in data]
+        calls.append([context.get_request_id(n) for n in range(len(data))])
+        refuse_rows({n: InvalidInput("bad") for n, b in enumerate(bodies) if b == "x"}, len(bodies))
+        context.set_response_header(1, "x-row", "second")
+        return bodies
+
+    result = serve(handle, b"a", b"x", b"b", b"x")
+
+    assert result.replies == [
+        reply(b"a"),
+        Reply(0, "", [], "invalid_input", b"bad"),
+        reply(b"b", headers=["x-row", "second"]),
+        Reply(0, "", [], "invalid_input", b"bad"),
+    ]
+    assert calls == [["r0", "r1", "r2", "r3"], ["r0", "r2"]]
+    assert "Request r1: bad" in capsys.readouterr().err
+
+
+def test_a_part_that_fails_leaves_the_others_alone():
+    def handle(data, context):
+        split_rows([row["body"] for row in data])
+        if data[0]["body"] == "a":
+            raise PredictionException("no a", 418)
+        return ["fine"] * len(data)
+
+    result = serve(handle, b"a", b"b", b"a", b"b")
+
+    refused = Reply(418, "", [], "prediction_error", b"no a")
+    assert result.replies == [refused, reply(b"fine"), refused, reply(b"fine")]
+
+
+def test_parts_of_parts_keep_their_numbers():
+    seen = []
+
+    def handle(data, context):
+        bodies = [row["body"] for row in data]
+        split_rows([b[0] for b in bodies])
+        split_rows(bodies)
+        send_intermediate_predict_response(bodies, context.request_ids, "", 200, context)
+        return bodies
+
+    class Outlet(FakeOutlet):
+        def send(self, *frames):
+            seen.extend((frame.row, bytes(frame.body)) for frame in frames)
+
+    result = serve(handle, b"a1", b"b1", b"a2", b"b1", outlet=Outlet())
+
+    assert [bytes(each.body) for each in result.replies] == [b"a1", b"b1", b"a2", b"b1"]
+    assert sorted(seen) == [(0, b"a1"), (1, b"b1"), (2, b"a2"), (3, b"b1")]
+
+
+def test_a_plan_that_leads_nowhere_fails_the_batch(capsys):
+    def handle(data, context):
+        raise Regroup([list(range(len(data)))])
+
+    assert serve(handle, b"a", b"b") == Failure(5, "handler_failed", "", 0)
+    assert "cannot be regrouped" in capsys.readouterr().err
+
+
+def test_predictions_and_explanations_of_a_batch_are_separate_calls():
+    """Handlers take the kind of a batch from its first row."""
+    rows = [
+        Row(f"r{n}", [], ["explain", kind, "url_path", path], [Part("body", "", memoryview(b""))])
+        for n, (kind, path) in enumerate([("True", ""), ("False", ""), ("True", "x")])
+    ]
+
+    def handle(data, context):
+        return [context.get_request_header(0, "explain") + str(len(data))] * len(data)
+
+    service = Service("m", "/m", None, handle, None, 4)
+    result = service.predict(Predict(5, rows), ReplyStream(FakeOutlet(), 1000))
+
+    assert [bytes(each.body) for each in result.replies] == [b"True2", b"False1", b"True2"]
