@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from tsl.protocol.errors import InvalidInput
+from tsl.protocol.errors import InvalidInput, Unsupported
 
 from ..timer import timed
 from ..util import list_classes_from_module, load_label_mapping
 from .acceleration import (
+    Placement,
     choose_device,
     compile_model,
     compile_options,
@@ -28,11 +29,25 @@ from .acceleration import (
     is_installed,
     optimize_for_ipex,
 )
+from .model_files import open_model, open_torchscript
+from .onnx_session import is_session, run_session, setup_ort_session
+from .optimization import configured_example, handler_section, optimize, warm_up
 from .profiling import profile_call
 from .weights import is_pickle_allowed, load_file
 
 if TYPE_CHECKING:
     from ..context import Context
+
+__all__ = [
+    "IPEX_AVAILABLE",
+    "ONNX_AVAILABLE",
+    "PROFILER_AVAILABLE",
+    "PT2_AVAILABLE",
+    "PT230_AVAILABLE",
+    "XLA_AVAILABLE",
+    "BaseHandler",
+    "setup_ort_session",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -42,27 +57,6 @@ PT230_AVAILABLE: Final = True
 XLA_AVAILABLE: Final = is_installed("torch_xla")
 IPEX_AVAILABLE: Final = is_enabled("TS_IPEX_ENABLE") and is_installed("intel_extension_for_pytorch")
 ONNX_AVAILABLE: Final = is_installed("onnxruntime") and is_installed("psutil")
-
-
-def setup_ort_session(model_pt_path: str, map_location: str | None) -> Any:
-    """Open an ONNX model.
-
-    Args:
-        model_pt_path: path of the ``.onnx`` file.
-        map_location: ``"cuda"`` to run on the accelerator.
-
-    Returns:
-        The ``onnxruntime.InferenceSession``; it is not callable, so handlers for ONNX models
-        override ``inference`` and call ``self.model.run``.
-    """
-    onnxruntime = importlib.import_module("onnxruntime")
-    providers = ["CPUExecutionProvider"]
-    if map_location == "cuda":
-        providers.insert(0, "CUDAExecutionProvider")
-    options = onnxruntime.SessionOptions()
-    # The CPUs of this process, not of the machine: containers have fewer.
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    return onnxruntime.InferenceSession(model_pt_path, options, providers=providers)
 
 
 class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
@@ -81,6 +75,8 @@ class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
         target: class that is explained.
         profiler_args: arguments of ``torch.profiler.profile``.
         model_yaml_config: the parsed ``model-config.yaml``.
+        differentiable_model: the model before it was compiled or optimised, for explanations;
+            None when it never had gradients.
     """
 
     # Also on the class: subclasses often define __init__ without calling this one.
@@ -96,6 +92,7 @@ class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
     target: Any = 0
     profiler_args: dict[str, Any] = {}  # noqa: RUF012  # replaced, never changed
     model_yaml_config: Any = {}  # noqa: RUF012  # replaced, never changed
+    differentiable_model: Any = None
 
     def __init__(self) -> None:
         self.profiler_args = {}
@@ -110,7 +107,7 @@ class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
 
         Raises:
             RuntimeError: there are no weights that can be loaded.
-            ValueError: the model file does not define exactly one class.
+            ValueError: the model file does not define exactly one class, or a setting is wrong.
             LoadFailed: the weights need a full pickle, and that is not allowed.
         """
         self.context = context
@@ -134,40 +131,19 @@ class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
             model = self._load_pickled_model(model_dir, model_file, path)
             model.to(self.device)
             model.eval()
-            return model
-        if path is None:
+        elif path is None:
             msg = "The manifest names neither serializedFile nor modelFile: there is no model."
             raise RuntimeError(msg)
-        suffix = Path(path).suffix
-        if suffix == ".pt":
+        elif path.endswith(".pt"):
             model = self._load_torchscript_model(path)
             model.eval()
-            return model
-        if suffix == ".onnx" and ONNX_AVAILABLE:
-            return setup_ort_session(path, self.map_location)
-        if suffix in {".so", ".pt2"}:
-            return self._load_exported_model(path)
-        hint = ".onnx needs the package onnxruntime; other files need a modelFile."
-        msg = f"No model weights could be loaded from {Path(path).name}: {hint}"
-        raise RuntimeError(msg)
-
-    def _load_exported_model(self, path: str) -> Any:
-        section = (self.model_yaml_config.get("pt2") or {}) if self.model_yaml_config else {}
-        export = section.get("export") if isinstance(section, dict) else None
-        is_compiled = isinstance(export, dict) and bool(export.get("aot_compile"))
-        if self.map_location == "cuda":
-            torch.cuda.set_device(self.device)
-        if path.endswith(".so"):
-            if not is_compiled:
-                msg = (
-                    "No model weights could be loaded: .so needs pt2: {export: {aot_compile: true}}"
-                )
-                raise RuntimeError(msg)
-            aot_load = importlib.import_module("torch._export").aot_load
-            return aot_load(path, self.map_location)
-        if is_compiled:
-            return importlib.import_module("torch._inductor").aoti_load_package(path)
-        return torch.export.load(path).module().to(self.device)
+        else:
+            place = Placement(self.device, self.map_location)
+            opened = open_model(path, place, _pt2_section(self.model_yaml_config))
+            self.differentiable_model = opened.model if opened.has_gradients else None
+            return opened.model
+        self.differentiable_model = model
+        return model
 
     def _load_torchscript_model(self, model_pt_path: str) -> Any:
         """Load a TorchScript file.
@@ -175,8 +151,7 @@ class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
         Args:
             model_pt_path: path of the ``.pt`` file.
         """
-        load: Any = torch.jit.load  # has no types
-        return load(model_pt_path, map_location=self.device)
+        return open_torchscript(model_pt_path, self.device)
 
     def _load_pickled_model(
         self, model_dir: str, model_file: str, model_pt_path: str | None
@@ -210,12 +185,21 @@ class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
         return model
 
     def _accelerate(self) -> None:
-        config = self.model_yaml_config
-        options = compile_options(config.get("pt2") if isinstance(config, dict) else None)
+        settings = handler_section(self.model_yaml_config)
+        options = compile_options(_pt2_section(self.model_yaml_config))
+        wants_example = settings.get("optimize") is True or settings.get("warm_up")
+        example = self._example_input() if wants_example else None
         if options is not None:
             self.model = compile_model(self.model, options)
         elif IPEX_AVAILABLE:
             self.model = optimize_for_ipex(self.model)
+        elif settings.get("optimize") is True:
+            self.model = optimize(self.model, example, self.device)
+        warm_up(self.model, example, settings.get("warm_up"))
+
+    def _example_input(self) -> torch.Tensor | None:
+        """An input of one row, shape (1, ...), for tracing and warm-up; None if none is known."""
+        return configured_example(handler_section(self.model_yaml_config), self.device)
 
     # -- serving ---------------------------------------------------------------------------
 
@@ -227,6 +211,8 @@ class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
     @timed
     def inference(self, data: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the model with the preprocessed batch."""
+        if is_session(self.model):
+            return run_session(self.model, data, *args)
         with torch.inference_mode():
             return self.model(data.to(self.device), *args, **kwargs)
 
@@ -272,17 +258,8 @@ class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
         Returns:
             One explanation for each row.
         """
-        first = raw_data[0]
-        inputs = (first.get("data") or first.get("body")) if isinstance(first, dict) else first
         targets = [_target(row) for row in raw_data]
-        # One number as long as that says it all: handlers expect a number.
-        is_common = all(target == targets[0] for target in targets)
-        self.target = targets[0] if is_common else targets
-        get_insights = getattr(self, "get_insights", None)
-        if get_insights is None:
-            msg = f"{type(self).__name__} has no get_insights, so it cannot explain."
-            raise NotImplementedError(msg)
-        return get_insights(data_preprocess, inputs, self.target)
+        return call_get_insights(self, data_preprocess, raw_data, targets)
 
     def describe_handle(self) -> Any:
         """What a customized description of the model says: None, or a JSON object."""
@@ -306,8 +283,45 @@ class BaseHandler(abc.ABC):  # noqa: B024  # every step has a default
         return self.device
 
 
+def _pt2_section(model_yaml_config: Any) -> Any:
+    return model_yaml_config.get("pt2") if isinstance(model_yaml_config, dict) else None
+
+
+def call_get_insights(handler: Any, prepared: Any, rows: Any, targets: list[Any]) -> Any:
+    """Let a handler explain its batch.
+
+    Args:
+        handler: its ``target`` is set; a subclass of `BaseHandler` supplies ``get_insights``.
+        prepared: what its ``preprocess`` returned.
+        rows: the batch.
+        targets: class to explain, for each row.
+
+    Raises:
+        Unsupported: the handler has no ``get_insights``.
+    """
+    get_insights = getattr(handler, "get_insights", None)
+    if get_insights is None:
+        msg = "The handler of this model has no explanations."
+        raise Unsupported(msg, hint="Its class needs a method get_insights.")
+    first = rows[0]
+    inputs = (first.get("data") or first.get("body")) if isinstance(first, dict) else first
+    # One number as long as that says it all: handlers expect a number.
+    is_common = all(target == targets[0] for target in targets)
+    handler.target = targets[0] if is_common else targets
+    return get_insights(prepared, inputs, handler.target)
+
+
+def field_of(row: Any, name: str) -> Any:
+    """A value of a form, or a member of a JSON body; None without one."""
+    if not isinstance(row, dict):
+        return None
+    body = row.get("body")
+    value = row.get(name)
+    return body.get(name) if value is None and isinstance(body, dict) else value
+
+
 def _target(row: Any) -> Any:
-    value = (row.get("target") if isinstance(row, dict) else None) or 0
+    value = field_of(row, "target") or 0
     if not isinstance(value, str | bytes | bytearray):
         return value
     try:
