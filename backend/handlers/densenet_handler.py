@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tsl.protocol.errors import InvalidInput
+from tsl.protocol.errors import InvalidInput, TslError
 
+from ..regroup import refuse_rows, split_rows
 from ..util import list_classes_from_module
 from .base_handler import BaseHandler
 
@@ -45,14 +46,19 @@ class DenseNetHandler:
         """Read one tensor from each row and stack them.
 
         Raises:
-            InvalidInput: a row is no saved tensor.
+            InvalidInput: the only row is no saved tensor.
+            Regroup: some rows are none, or not all have the same shape.
         """
-        tensors = [_load_tensor(row.get("data") or row.get("body") or b"") for row in data]
-        try:
-            return torch.stack(tensors).to(self.device)
-        except RuntimeError as error:
-            msg = f"The tensors of a batch must have the same shape: {error}"
-            raise InvalidInput(msg) from error
+        tensors: list[torch.Tensor] = []
+        refused: dict[int, TslError] = {}
+        for number, row in enumerate(data):
+            try:
+                tensors.append(_load_tensor(row.get("data") or row.get("body") or b""))
+            except InvalidInput as error:
+                refused[number] = error
+        refuse_rows(refused, len(data))
+        split_rows([(tensor.shape, tensor.dtype) for tensor in tensors])
+        return torch.stack(tensors).to(self.device)
 
     def inference(self, data: torch.Tensor) -> torch.Tensor:
         """Call the model."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from tsl.protocol.errors import InvalidInput
+from tsl.protocol.errors import HandlerFailed, InvalidInput, TslError
 
+from ..regroup import refuse_rows
 from ..text import ngram_count, ngrams_iterator
 from ..timer import timed
 from ..util import map_class_to_label
@@ -40,12 +41,21 @@ class TextClassifier(TextHandler):
             for several.
 
         Raises:
-            InvalidInput: a row is no text.
+            InvalidInput: the only row is no text.
+            HandlerFailed: the only row has a word that the vocabulary has no number for.
+            Regroup: some rows are such.
         """
-        tokens = [self._tokenize(self._clean(_text_of(row))) for row in data]
-        numbers = [
-            self._number(gram) for row in tokens for gram in ngrams_iterator(row, self.ngrams)
-        ]
+        tokens: list[list[str]] = []
+        numbers: list[int] = []
+        refused: dict[int, TslError] = {}
+        for number, row in enumerate(data):
+            try:
+                words = self._tokenize(self._clean(_text_of(row)))
+                numbers += [self._number(gram) for gram in ngrams_iterator(words, self.ngrams)]
+                tokens.append(words)
+            except (InvalidInput, HandlerFailed) as error:
+                refused[number] = error
+        refuse_rows(refused, len(data))
         tensor = torch.as_tensor(numbers, dtype=torch.long, device=self.device)
         return tensor, tokens[0] if len(tokens) == 1 else tokens
 
@@ -59,7 +69,11 @@ class TextClassifier(TextHandler):
         # A plain dict has no number for unknown words, unless it says which.
         if isinstance(vocabulary, dict) and gram not in vocabulary and "<unk>" in vocabulary:
             gram = "<unk>"
-        return int(vocabulary[gram])
+        try:
+            return int(vocabulary[gram])
+        except (KeyError, RuntimeError) as error:  # the latter by vocabularies of torchtext
+            msg = f"The vocabulary of the model has no number for {gram[:40]!r}."
+            raise HandlerFailed(msg, hint="Add '<unk>' to it for words that it lacks.") from error
 
     @timed
     def inference(self, data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -121,6 +135,8 @@ def _rows(tokens: list[Any]) -> Iterator[list[str]]:
 def _text_of(row: Any) -> str:
     # Envelopes hand over values without a row around them.
     value = (row.get("data") or row.get("body") or "") if isinstance(row, dict) else row
+    if isinstance(value, dict):  # a JSON body that says more than the text
+        value = value.get("data")
     if isinstance(value, bytes | bytearray | memoryview):
         try:
             return bytes(value).decode()

@@ -15,7 +15,8 @@ from ..text import get_tokenizer
 from ..util import CLEANUP_REGEX
 from .base_handler import BaseHandler
 from .contractions import expand_contractions
-from .weights import is_pickle_allowed, load_file
+from .vocabulary import load_vocabulary
+from .weights import is_pickle_allowed
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -45,7 +46,7 @@ class TextHandler(BaseHandler, ABC):
             LoadFailed: a file needs a full pickle, and that is not allowed.
         """
         super().initialize(context)
-        self.source_vocab = load_file(
+        self.source_vocab = load_vocabulary(
             self.get_source_vocab_path(context),
             allow_pickle=is_pickle_allowed(self.model_yaml_config),
         )

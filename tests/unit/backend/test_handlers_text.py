@@ -11,7 +11,8 @@ import torch
 from tsl.backend.handlers.contractions import expand_contractions
 from tsl.backend.handlers.densenet_handler import DenseNetHandler
 from tsl.backend.handlers.text_classifier import TextClassifier
-from tsl.protocol.errors import InvalidInput
+from tsl.backend.regroup import Regroup
+from tsl.protocol.errors import HandlerFailed, InvalidInput
 
 
 class Bag(torch.nn.Module):
@@ -66,7 +67,7 @@ def test_unknown_words_are_an_error_unless_the_vocabulary_has_a_number_for_them(
     assert handler.preprocess([{"data": "new"}])[0].tolist() == [0]
 
     del handler.source_vocab["<unk>"]
-    with pytest.raises(KeyError):
+    with pytest.raises(HandlerFailed, match="no number for 'new'"):
         handler.preprocess([{"data": "new"}])
 
 
@@ -78,6 +79,20 @@ def test_rows_of_a_batch_get_what_they_get_alone(handler):
     for index, row in enumerate(rows):
         alone = handler.inference(handler.preprocess([row]))
         torch.testing.assert_close(batch[index : index + 1], alone)
+
+
+def test_a_row_that_cannot_be_numbered_fails_alone(handler):
+    del handler.source_vocab["<unk>"]
+    rows = [{"data": "good"}, {"body": b"\xff"}, {"data": "new"}, {"body": {"data": "bad"}}]
+
+    with pytest.raises(Regroup) as caught:
+        handler.preprocess(rows)
+
+    assert caught.value.groups == [[0, 3]]
+    assert {row: type(error) for row, error in caught.value.refused.items()} == {
+        1: InvalidInput,
+        2: HandlerFailed,
+    }
 
 
 def test_all_classes_are_answered_in_their_order(handler):
@@ -104,6 +119,25 @@ def test_explanations_name_the_words_of_each_row(handler):
     torch.testing.assert_close(
         torch.tensor(insights[1]["importances"]), torch.tensor(alone[0]["importances"])
     )
+
+
+def test_numbers_are_those_of_torchserve(handler):
+    """Recorded from TorchServe 0.12.0 with captum 0.9 for the same weights."""
+    with torch.no_grad():
+        handler.model.embedding.weight.copy_(torch.linspace(-1, 1, 40).sin().view(10, 4))
+        handler.model.fc.weight.copy_(torch.linspace(-0.5, 0.5, 8).view(2, 4))
+        handler.model.fc.bias.copy_(torch.tensor([0.1, -0.1]))
+
+    prepared = handler.preprocess([{"body": bytearray("<b>Góod</b> dáy!".encode())}])
+    (answer,) = handler.postprocess(handler.inference(prepared))
+    (insight,) = handler.get_insights(prepared, None, 1)
+
+    assert answer == pytest.approx({"0": 0.7865015268, "1": 0.2134985030}, abs=1e-6)
+    (importances,) = insight["importances"]
+    assert importances == pytest.approx(
+        [0.2325511277, 0.2432196140, 0.2553179860, 0.2689112723], abs=1e-6
+    )
+    assert insight["words"] == ["good", "day"]
 
 
 def test_vocabulary_is_read_from_the_archive(handler, tmp_path):
@@ -136,6 +170,18 @@ def test_tensors_go_in_and_out_row_by_row():
     answer = handler.handle(rows, SimpleNamespace(metrics=None))
 
     assert [tensor.tolist() for tensor in answer] == [[[-1.0, -1.0]], [[-0.0, -0.0]]]
+
+
+def test_tensors_that_do_not_fit_together_are_called_apart():
+    rows = [{"body": saved(torch.ones(size))} for size in (2, 3, 2)]
+
+    with pytest.raises(Regroup) as caught:
+        DenseNetHandler().preprocess([*rows, {"body": b"nonsense"}])
+    assert set(caught.value.refused) == {3}
+
+    with pytest.raises(Regroup) as caught:
+        DenseNetHandler().preprocess(rows)
+    assert caught.value.groups == [[0, 2], [1]]
 
 
 class Evil:
