@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from ..timer import timed
 from .transforms import Compose, ToRGB, ToTensor
 from .vision_handler import VisionHandler
+
+_LABELS: Final = 1000
+"""Labels that can be explained; the same number for whatever is found on the way."""
 
 
 class ObjectDetector(VisionHandler):
@@ -23,6 +26,11 @@ class ObjectDetector(VisionHandler):
 
     image_processing: Any = Compose([ToRGB(), ToTensor()])
     threshold = 0.5
+    default_target = None
+
+    def explained_scores(self, outputs: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        """The sum of the scores of all boxes of a label, shape (rows, labels)."""
+        return torch.stack([_score_sums(each["labels"], each["scores"]) for each in outputs])
 
     @timed
     def postprocess(self, data: list[dict[str, torch.Tensor]]) -> list[list[dict[str, Any]]]:
@@ -46,3 +54,8 @@ class ObjectDetector(VisionHandler):
 
     def _label(self, number: int) -> str:
         return str(number) if self.mapping is None else self.mapping[str(number)]
+
+
+def _score_sums(labels: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    known = labels < _LABELS
+    return scores.new_zeros(_LABELS).index_add(0, labels[known], scores[known])

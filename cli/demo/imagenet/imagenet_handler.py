@@ -1,133 +1,83 @@
 """Handler of the demo model ``imagenet``: what is in a picture, and why.
 
-All pictures of a batch share one forward pass, whichever requests they came with. A request
-that cannot be served is answered by itself; the others of its batch do not notice.
+The base class does what all image handlers do: decoding, several pictures in a request, refusing
+a bad one without its neighbours, explanations as pictures and pages. Here is what this model does
+in its own way: how a picture is prepared, what is attributed, and how the JSON is written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from answers import (  # type: ignore[import-not-found]  # beside this file in the archive
-    PictureRequest,
-    UnknownClass,
-    find_class,
-    refuse,
-    to_json,
-)
-from pictures import (  # type: ignore[import-not-found]
-    UnreadablePicture,
-    find_pictures,
-    read_pictures,
-    to_image,
-)
-from relevance import describe, draw, explain, to_png  # type: ignore[import-not-found]
+from answers import to_json  # type: ignore[import-not-found]  # beside this file in the archive
+from pictures import prepare, to_image  # type: ignore[import-not-found]
+from PIL import Image
+from relevance import describe, explain, figures  # type: ignore[import-not-found]
 
 from ts.context import Context
-from ts.torch_handler.vision_handler import VisionHandler
+from ts.torch_handler.image_classifier import ImageClassifier
 
 
-class ImagenetHandler(VisionHandler):
+class ImagenetHandler(ImageClassifier):
     """Answers with the five most probable classes, or with an explanation of one class."""
 
-    topk = 5
+    image_processing = staticmethod(prepare)
+    default_target = None  # without a class in the request, the most probable one is explained
 
-    def initialize(self, context: Context) -> None:
-        """Load the model and make it ready for serving."""
-        super().initialize(context)
-        self.model.fold_batch_norm()
+    def _load_pickled_model(
+        self, model_dir: str, model_file: str, model_pt_path: str | None
+    ) -> Any:
+        model = super()._load_pickled_model(model_dir, model_file, model_pt_path)
+        model.eval()
+        model.fold_batch_norm()
         # Explanations need gradients of the features only.
-        self.model.requires_grad_(requires_grad=False)
+        return model.requires_grad_(requires_grad=False)
 
-    def preprocess(self, data: Any) -> Any:
-        """Decode the rows.
+    def handle(self, data: Any, context: Context) -> list[str | bytes]:
+        """One answer for each row; pictures and pages are bytes already."""
+        answers = super().handle(data, context)
+        return [self._write(row, answer) for row, answer in enumerate(answers)]
 
-        Returns:
-            A `PictureRequest` for each row; one that cannot be served has a refusal.
-        """
-        return [self._read(idx, row) for idx, row in enumerate(data)]
-
-    def inference(self, data: list[PictureRequest], *_: Any, **__: Any) -> list[PictureRequest]:
-        """Fill in the probabilities of all requests by one forward pass."""
-        accepted = [request for request in data if request.images is not None]
-        if accepted:
-            images = torch.cat([request.images for request in accepted]).to(self.device)
-            with torch.inference_mode():
-                probabilities = self.model(images).softmax(dim=1).cpu()
-            counts = [len(request.images) for request in accepted]
-            for request, rows in zip(accepted, probabilities.split(counts), strict=True):
-                request.probabilities = rows
-        return data
-
-    def postprocess(self, data: list[PictureRequest]) -> list[str | bytes]:
-        """One answer for each row."""
-        return [self._answer(idx, request) for idx, request in enumerate(data)]
-
-    def explain_handle(self, data_preprocess: Any, raw_data: Any) -> list[str | bytes]:
-        """One answer for each row: `postprocess` knows which rows ask for an explanation."""
-        del raw_data
-        return self.postprocess(self.inference(data_preprocess))
-
-    # -- one row -----------------------------------------------------------------------------
-
-    def _read(self, idx: int, row: Any) -> PictureRequest:
-        is_explanation = self.context.get_request_header(idx, "explain") == "True"
-        try:
-            images = read_pictures(find_pictures(row))
-            target = find_class(_field(row, "target"), self.mapping) if is_explanation else None
-        except (UnreadablePicture, UnknownClass) as error:
-            return PictureRequest(refusal=str(error))
-        return PictureRequest(images=images, target=target, is_explanation=is_explanation)
-
-    def _answer(self, idx: int, request: PictureRequest) -> str | bytes:
-        self.context.set_response_content_type(idx, "application/json")
-        if request.images is None:
-            self.context.set_response_status(400, "Bad Request", idx)
-            answer: str | bytes = refuse(request.refusal)
-        elif request.is_explanation:
-            answer = self._explain(idx, request)
-        else:
-            answer = to_json([self._classify(row) for row in request.probabilities])
-        return answer
-
-    def _classify(self, probabilities: torch.Tensor) -> dict[str, float]:
-        best = probabilities.topk(self.topk)
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return {self._name(number): round(probability, 4) for number, probability in pairs}
-
-    def _explain(self, idx: int, request: PictureRequest) -> str | bytes:
-        targets = [
-            row.argmax().item() if request.target is None else request.target
-            for row in request.probabilities
-        ]
-        relevances = [
-            explain(self.model, image.to(self.device), target)
-            for image, target in zip(request.images, targets, strict=True)
-        ]
-        if self._wants_png(idx):
-            self.context.set_response_content_type(idx, "image/png")
-            pictures = [to_image(image) for image in request.images]
-            sheet: bytes = to_png([draw(*pair) for pair in zip(relevances, pictures, strict=True)])
-            return sheet
-        documents = [
-            {"class": self._name(target), **describe(relevance)}
-            for target, relevance in zip(targets, relevances, strict=True)
-        ]
-        text: str = to_json(documents)
+    def _write(self, row: int, answer: Any) -> str | bytes:
+        if isinstance(answer, bytes):
+            return answer
+        self.context.set_response_content_type(row, "application/json")
+        text: str = to_json(answer)
         return text
 
-    def _wants_png(self, idx: int) -> bool:
-        headers = self.context.get_all_request_header(idx)
-        # The names are spelled as the client spelled them.
-        accepted = [str(value) for name, value in headers.items() if name.lower() == "accept"]
-        return any("image/png" in value.lower() for value in accepted)
+    def postprocess(self, data: torch.Tensor) -> list[dict[str, float]]:
+        """Labels and rounded probabilities for each picture."""
+        answers = super().postprocess(data)
+        return [{label: round(value, 4) for label, value in each.items()} for each in answers]
 
-    def _name(self, number: int) -> str:
-        return self.mapping[str(number)] if self.mapping else str(number)
+    def get_insights(self, tensor_data: torch.Tensor, _: Any, target: Any = 0) -> Any:
+        """Why each picture is, or might be, of its class.
 
+        Args:
+            tensor_data: prepared pictures, shape (rows, 3, 224, 224).
+            _: not used.
+            target: number of the class, or one for each row.
+        """
+        targets = target if isinstance(target, list) else [target] * len(tensor_data)
+        model, labels = self.differentiable_model, self.mapping or {}
+        return [
+            {"class": labels[str(number)], **describe(explain(model, picture, number))}
+            for picture, number in zip(tensor_data, targets, strict=True)
+        ]
 
-def _field(row: Any, name: str) -> Any:
-    """A value of a form, or a member of a JSON body."""
-    body = row.get("body")
-    return body.get(name) if isinstance(body, dict) else row.get(name)
+    def relevance_of(self, insight: Any) -> torch.Tensor:
+        """The map of 7 x 7 places."""
+        return torch.tensor(insight["relevance"])
+
+    def picture_of(self, image: torch.Tensor) -> Image.Image:
+        """The picture as the model saw it."""
+        picture: Image.Image = to_image(image)
+        return picture
+
+    def figures_of(self, image: torch.Tensor, insight: Any, target: Any) -> Mapping[str, Any]:
+        """The numbers of the explanation."""
+        del image, target
+        numbers: Mapping[str, Any] = figures(insight)
+        return numbers

@@ -1,4 +1,4 @@
-"""Why a class: which places of a picture the model's probability came from, and how to show it.
+"""Why a class: which places of a picture the model's probability came from.
 
 Integrated gradients (Sundararajan et al., 2017) over the network's last feature map, on the way
 from a blurred copy of the picture to the picture: all contributions together are what the
@@ -11,12 +11,11 @@ single pixels of this network take seconds and look like noise.
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -103,32 +102,13 @@ def describe(relevance: Relevance) -> dict[str, Any]:
     }
 
 
-def draw(relevance: Relevance, picture: Image.Image) -> Image.Image:
-    """Lay the relevance over a picture: what speaks for the class is lit, the rest dimmed.
-
-    Args:
-        relevance: what to show.
-        picture: the picture as the model saw it.
-    """
-    strength = relevance.grid.clamp(min=0).mul(255).round().to(torch.uint8)
-    rows, columns = strength.shape
-    heat = Image.frombytes("L", (columns, rows), bytes(strength.flatten().tolist()))
-    heat = heat.resize(picture.size, Image.Resampling.BICUBIC)
-    dimmed = Image.blend(picture, Image.new("RGB", picture.size), 0.75)
-    lit = Image.blend(picture, Image.new("RGB", picture.size, (255, 96, 0)), 0.2)
-    return Image.composite(lit, dimmed, heat)
-
-
-def to_png(images: list[Image.Image]) -> bytes:
-    """Images of one height side by side, as a PNG file."""
-    sheet = Image.new("RGB", (sum(image.width for image in images), images[0].height))
-    left = 0
-    for image in images:
-        sheet.paste(image, (left, 0))
-        left += image.width
-    file = io.BytesIO()
-    sheet.save(file, "PNG")
-    return file.getvalue()
+def figures(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What `describe` says in single numbers and words; the rest is the picture."""
+    return {
+        name.replace("_", " "): value
+        for name, value in document.items()
+        if not isinstance(value, list)
+    }
 
 
 def _blur(pictures: Tensor) -> Tensor:

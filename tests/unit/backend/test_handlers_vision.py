@@ -14,8 +14,9 @@ from PIL import Image
 from tsl.backend.handlers.image_classifier import ImageClassifier
 from tsl.backend.handlers.image_segmenter import ImageSegmenter
 from tsl.backend.handlers.object_detector import ObjectDetector
-from tsl.backend.handlers.transforms import ToTensor
-from tsl.protocol.errors import InvalidInput
+from tsl.backend.handlers.transforms import CenterCrop, ToRGB, ToTensor
+from tsl.backend.regroup import Regroup
+from tsl.protocol.errors import HandlerFailed, InvalidInput
 
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
@@ -130,6 +131,78 @@ def test_image_beyond_the_pixel_limit_is_the_clients_mistake(monkeypatch):
 
     with pytest.raises(InvalidInput, match="too large"):
         ImageClassifier().preprocess([{"body": png(picture(64, 64))}])
+
+
+def picture_16_bit():
+    values = np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)
+    return Image.fromarray(values)
+
+
+def test_sixteen_bits_are_scaled_to_eight():
+    file = png(picture_16_bit())
+
+    assert ToRGB()(Image.open(io.BytesIO(file))).getchannel(0).tobytes() == bytes(
+        [0, 0, 1, 128, 255]
+    )
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "I;16"])
+def test_more_than_eight_bits_are_no_tensor(mode):
+    with pytest.raises(ValueError, match="more than 8 bits"):
+        ToTensor()(Image.new(mode, (2, 2)))
+
+
+def test_black_and_white_is_grey():
+    assert ToTensor()(Image.new("1", (9, 1), 1)).tolist() == [[[1.0] * 9]]
+
+
+@pytest.mark.parametrize(
+    ("width", "left", "right"), [(3, 0, 1), (4, 0, 0), (2, 1, 1), (1, 1, 2)], ids=str
+)
+def test_a_crop_larger_than_the_image_gets_a_border(width, left, right):
+    """torchvision pads half of what is missing, rounded down, on the left."""
+    cropped = CenterCrop(4)(Image.new("L", (width, 4), 255))
+
+    row = list(cropped.crop((0, 0, 4, 1)).tobytes())
+    assert row == [0] * left + [255] * width + [0] * right
+
+
+# -- rows --------------------------------------------------------------------------------------
+
+
+def rows_of(*bodies):
+    return [{"body": each} for each in bodies]
+
+
+def test_bad_images_of_a_batch_are_refused_together():
+    with pytest.raises(Regroup) as caught:
+        ImageClassifier().preprocess(rows_of(png(picture(9, 9)), b"no", png(picture(8, 8)), "abc"))
+
+    assert caught.value.groups == [[0, 2]]
+    assert all(isinstance(error, InvalidInput) for error in caught.value.refused.values())
+
+
+def test_images_of_different_shapes_are_called_apart():
+    handler = ObjectDetector()
+
+    with pytest.raises(Regroup) as caught:
+        handler.preprocess(rows_of(*(png(picture(*size)) for size in [(9, 9), (8, 9), (9, 9)])))
+
+    assert caught.value.groups == [[0, 2], [1]]
+
+
+def test_image_that_a_transform_cannot_take_fails_alone(caplog):
+    handler = ImageClassifier()
+    handler.image_processing = ToTensor()
+    deep = png(picture_16_bit())
+
+    with pytest.raises(Regroup) as caught:
+        handler.preprocess(rows_of(deep, png(picture(5, 1))))
+    with pytest.raises(ValueError, match="8 bits"):
+        handler.preprocess(rows_of(deep))
+
+    assert isinstance(caught.value.refused[0], HandlerFailed)
+    assert "more than 8 bits" in caplog.text
 
 
 def test_classifier_answers_the_highest_probabilities_first():
