@@ -47,3 +47,19 @@ def join_models(values: Iterable[str]) -> str:
     """The values of ``--models`` as the property ``load_models`` writes them."""
     parts = (part.strip() for value in values for part in value.split(","))
     return ",".join(part for part in parts if part)
+
+
+def split_settings(values: Iterable[str]) -> dict[str, str]:
+    """The values of ``--set`` as settings.
+
+    Raises:
+        UsageError: one of them is not ``KEY=VALUE``.
+    """
+    found = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key.strip():
+            msg = f"--set {value}: expected KEY=VALUE"
+            raise click.UsageError(msg)
+        found[key.strip()] = text
+    return found

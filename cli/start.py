@@ -17,7 +17,7 @@ from tsl.frontend.config_source import find_config
 from tsl.protocol.errors import ConfigError
 
 from .exit_codes import ExitCode
-from .options import ManyValuesCommand, join_models
+from .options import ManyValuesCommand, join_models, split_settings
 
 DEMO_FOLDER: Final = "model_store_demo"
 
@@ -41,6 +41,7 @@ class StartOptions:
     enable_model_api: bool
     disable_token_auth: bool
     demo: bool
+    settings: tuple[str, ...]
     curl_lines: tuple[str, ...]
     report_fd: int | None
     no_console_log: bool
@@ -59,7 +60,8 @@ class StartOptions:
             "disable_token_authorization": self.disable_token_auth or None,
             "config_snapshots": False if self.no_config_snapshots else None,
         }
-        return {key: value for key, value in given.items() if value is not None}
+        named = {key: value for key, value in given.items() if value is not None}
+        return {**split_settings(self.settings), **named}
 
     def words(self) -> list[str]:
         """A command line with the same meaning, to run the server in the foreground."""
@@ -82,6 +84,7 @@ class StartOptions:
             "start",
             "--foreground",
             *(f"{name}={value}" for name, value in valued.items() if value is not None),
+            *(f"--set={setting}" for setting in self.settings),
             *(f"--curl-line={line}" for line in self.curl_lines),
             *(name for name, is_on in switched.items() if is_on),
         ]
@@ -114,6 +117,13 @@ class StartOptions:
     "--log-config",
     type=_FILE,
     help="Accepted for TorchServe's sake: log4j files are not used.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any setting of the configuration file; may be repeated.",
 )
 @click.option("--curl-line", "curl_lines", multiple=True, hidden=True)
 @click.option("--report-fd", type=int, hidden=True)

@@ -32,6 +32,7 @@ from .http_api.routes import (
     inference_routes,
     management_routes,
     metrics_routes,
+    platform_routes,
     token_routes,
 )
 from .http_api.token import TokenApi
@@ -181,6 +182,8 @@ class _Apis:
         authorizer: Authorizer | None,
     ) -> None:
         self._open_inference = config.ts_open_inference_protocol
+        self._health_route = config.health_route
+        self._predict_route = config.predict_route
         self._registry = registry
         self._inference = InferenceApi(registry)
         self._health = HealthApi(registry)
@@ -196,9 +199,19 @@ class _Apis:
         health = self._health if "inference" in names else None
         groups: dict[Permission | None, list[Route]] = {None: common_routes(descriptions, health)}
         if "inference" in names:
-            groups[Permission.INFERENCE] = inference_routes(
-                self._inference, self._health, descriptions, open_inference=self._open_inference
+            first, last = platform_routes(
+                self._inference,
+                self._health,
+                health_route=self._health_route,
+                predict_route=self._predict_route,
             )
+            groups[Permission.INFERENCE] = [
+                *first,
+                *inference_routes(
+                    self._inference, self._health, descriptions, open_inference=self._open_inference
+                ),
+                *last,
+            ]
         if "management" in names:
             groups[Permission.MANAGEMENT] = management_routes(
                 self._management, self._health, descriptions

@@ -35,6 +35,7 @@ from .config_fields import (
     optional_choice,
     optional_path,
     optional_pattern,
+    optional_route,
     optional_whole_number,
     pattern_list,
     seconds,
@@ -360,6 +361,21 @@ class ServerConfig(MeasuringConfig):
         "Open Inference Protocol (`/v2`). The variable is always read; `oip` switches on, any "
         "other text off.",
         env=False,
+    )
+    health_route: str = setting(
+        "health_route",
+        optional_route,
+        "",
+        "Another path that tells whether every model can be used now, for platforms that choose "
+        "it themselves.",
+        own=True,
+    )
+    predict_route: str = setting(
+        "predict_route",
+        optional_route,
+        "",
+        "Another path that runs the one model loaded at start, as `/invocations` does.",
+        own=True,
     )
     ts_header_key_sequence_id: str = setting(
         "ts_header_key_sequence_id",

@@ -256,6 +256,14 @@ def optional_choice(*allowed: str) -> Callable[[str], str]:
     return lambda value: parse(value) if value else ""
 
 
+def optional_route(value: str) -> str:
+    """A path of the HTTP API that may be left out."""
+    if value and (not value.startswith("/") or any(mark in value for mark in "{}?# ")):
+        msg = "expected a path that begins with a slash, without ? and braces"
+        raise ValueError(msg)
+    return value
+
+
 def optional_pattern(value: str) -> re.Pattern[str] | None:
     """A regular expression that may be left out."""
     return _compile(value) if value else None

@@ -32,17 +32,18 @@ class HealthApi:
         worker that starts, loads, or is being restarted counts. Ready means that these workers
         can be used now.
         """
-        del params
         query = parse_qs(exchange.request.target.partition(b"?")[2].decode("latin-1"))
         if query.get("ready", [""])[-1].lower() == "true":
-            self._readiness(exchange)
+            self.ready(exchange, params)
             return
         if all(served.pool.is_healthy for served in self._registry.defaults()):
             exchange.respond_json({"status": "Healthy"})
         else:
             exchange.respond_json({"status": "Unhealthy"}, UNHEALTHY)
 
-    def _readiness(self, exchange: Exchange) -> None:
+    def ready(self, exchange: Exchange, params: Params) -> None:
+        """Whether every model can be used now (``health_route``)."""
+        del params
         missing = [s for s in self._registry.defaults() if not is_ready(s)]
         document: dict[str, Any] = {"status": "Not ready" if missing else "Ready"}
         if missing:

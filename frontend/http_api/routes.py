@@ -290,6 +290,22 @@ def management_routes(
     ]
 
 
+def platform_routes(
+    inference: InferenceApi, health: HealthApi, *, health_route: str, predict_route: str
+) -> tuple[list[Route], list[Route]]:
+    """Paths that a platform has chosen (Vertex AI does); "" for none.
+
+    Returns:
+        Routes that come before all others, because their path may be ``/ping``; and routes that
+        come last, because the path of a prediction may be one that is served already.
+    """
+    first = [Route(path=health_route, methods={"*": health.ready})] if health_route else []
+    last = (
+        [Route(path=predict_route, methods={"*": inference.invocations})] if predict_route else []
+    )
+    return first, last
+
+
 def token_routes(token: TokenApi) -> list[Route]:
     """The route of the management listener that renews keys."""
     return [

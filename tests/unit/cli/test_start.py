@@ -110,10 +110,35 @@ def test_addresses_can_be_given(run, started):
     assert started[0][1].metrics_address.url == "unix:/m"
 
 
+def test_any_setting_can_be_given_and_an_option_of_its_own_counts_more(run, started):
+    run(
+        "--model-store store --set job_queue_size=7 --set model_store=x "
+        "--set=cors_allowed_origin=a=b"
+    )
+
+    config = started[0][1]
+    assert config.job_queue_size == 7
+    assert config.cors_allowed_origin == "a=b"
+    assert config.model_store == Path("store")
+    assert config.sources["job_queue_size"] == "command line"
+
+
+def test_a_setting_that_is_none_is_refused(run, started):
+    result = run("--model-store store --set quee=1")
+    assert result.return_value == 1
+    assert "quee: there is no such setting" in result.stderr
+
+    for line in ("--set quee", "--set =1"):
+        with pytest.raises(click.UsageError, match="expected KEY=VALUE"):
+            options_of(f"--model-store store {line}").overrides()
+    assert not started
+
+
 def test_a_command_line_for_the_background_means_the_same():
     line = (
         "--model-store=/a b --models=x=y.mar --models=z.mar --workflow-store=/w --ncs --dt "
-        "--enable-model-api --ts-config=/c --inference-address=http://h --log-config=/l"
+        "--enable-model-api --ts-config=/c --inference-address=http://h --log-config=/l "
+        "--set=debug=true"
     )
     given = options_of(line.replace("/a b", "/a"))
 

@@ -317,6 +317,8 @@ def test_the_inference_protocol_variable_beats_the_file_unless_empty(value, expe
         ("model_snapshot=[]", "expected a JSON object"),
         ("model_snapshot={}", "a snapshot needs an object models"),
         ('model_snapshot={"models": {"m": {"1.0": {}}}}', "m 1.0: marName"),
+        ("health_route=ping", "expected a path that begins with a slash"),
+        ("predict_route=/m/{model}", "expected a path that begins with a slash"),
         ("service_envelope=kserve2", "expected one of base, body, json, kserve, kservev2"),
     ],
 )

@@ -10,6 +10,7 @@ from tsl.frontend.http_api.routes import (
     inference_routes,
     management_routes,
     metrics_routes,
+    platform_routes,
 )
 from tsl.protocol.errors import MethodNotAllowed, ResourceNotFound
 
@@ -161,3 +162,41 @@ def test_a_405_of_the_table_tells_the_methods():
     play = HttpPlay(context={"router": ROUTERS["management"]}).feed(request("/models/m", "POST"))
 
     assert play.response().header("allow") == "DELETE, GET, HEAD, OPTIONS, PUT"
+
+
+# -- paths that a platform has chosen
+
+
+@pytest.mark.parametrize(
+    ("target", "endpoint"),
+    [
+        ("/v1/endpoints/1/deployedModels/2", "health.ready"),
+        ("/v1/endpoints/1/deployedModels/2:predict", "inference.invocations"),
+        ("/ping", "health.ping"),
+    ],
+)
+def test_a_platform_may_choose_paths(target, endpoint):
+    prefix = "/v1/endpoints/1/deployedModels/2"
+    first, last = platform_routes(
+        Api("inference"), Api("health"), health_route=prefix, predict_route=f"{prefix}:predict"
+    )
+
+    match = Router([*first, *INFERENCE, *last]).match(b"POST", target.encode())
+
+    assert match.endpoint.__name__ == endpoint
+
+
+def test_the_health_path_wins_over_ping_and_a_known_path_over_the_predictions():
+    first, last = platform_routes(
+        Api("inference"), Api("health"), health_route="/ping", predict_route="/predictions/m"
+    )
+    router = Router([*first, *INFERENCE, *last])
+
+    assert router.match(b"GET", b"/ping").endpoint.__name__ == "health.ready"
+    assert router.match(b"POST", b"/predictions/m").endpoint.__name__ == "inference.predict"
+
+
+def test_without_a_choice_there_are_no_more_paths():
+    routes = platform_routes(Api("inference"), Api("health"), health_route="", predict_route="")
+
+    assert routes == ([], [])
