@@ -147,4 +147,5 @@ def decode_moment(line: bytes) -> tuple[Moment, StartReport]:
     message = json.loads(line)
     report = message["report"]
     report["models"] = tuple(ModelReport(**model) for model in report["models"])
+    report["grpc"] = tuple(report["grpc"])
     return message["moment"], StartReport(**report)

@@ -42,6 +42,8 @@ def listening_lines(report: StartReport) -> list[str]:
     ]
     if report.metrics:
         lines.append(f"  metrics     {report.metrics}")
+    if report.grpc:
+        lines.append(f"  gRPC        {', '.join(report.grpc)}")
     loading = [model for model in report.models if model.state == "loading"]
     if loading:
         lines.append(f"Loading {', '.join(model.name for model in loading)} ...")

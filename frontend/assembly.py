@@ -71,6 +71,8 @@ class Parts:
     store: ModelStore
     planner: WorkerPlanner
     manager: ModelManager
+    calls: ManagementCalls
+    stats: ServerStats
     recorder: SnapshotRecorder | None
     operations: Operations
     clock: Clock
@@ -79,6 +81,7 @@ class Parts:
     listeners: tuple[Listener, ...]
     lines: LineWriter
     system_metrics: SystemMetrics | None
+    access_log: AccessLog | JsonAccessLog | None
     authorizer: Authorizer | None
     key_file: KeyFile
 
@@ -135,6 +138,8 @@ def assemble(
         store=store,
         planner=planner,
         manager=manager,
+        calls=calls,
+        stats=measuring.stats,
         recorder=recorder,
         operations=operations,
         clock=shared.clock,
@@ -143,12 +148,13 @@ def assemble(
         listeners=tuple(dict.fromkeys(named.values())),
         lines=lines,
         system_metrics=measuring.system(devices.gpus),
+        access_log=access_log,
         authorizer=authorizer,
         key_file=key_file,
     )
 
 
-def _access_log(settings: LogSettings, lines: LineWriter) -> AccessLogSink | None:
+def _access_log(settings: LogSettings, lines: LineWriter) -> AccessLog | JsonAccessLog | None:
     log = settings.open_lines(logs.ACCESS, lines)
     if log is None:
         return None

@@ -88,6 +88,9 @@ class ServerConfig(MeasuringConfig):
     enable_metrics_api: bool = setting(
         "enable_metrics_api", boolean, "true", "Open the metrics listener."
     )
+    enable_grpc: bool = setting(
+        "enable_grpc", boolean, "true", "Whether the gRPC APIs are served.", own=True
+    )
     grpc_inference_address: str = setting(
         "grpc_inference_address", text, "127.0.0.1", "Host of the gRPC inference API."
     )

@@ -40,12 +40,14 @@ class StartReport:
         management: address of the management API.
         metrics: address of the metrics API, "" when it is off.
         models: every model version that was asked for at start.
+        grpc: ``host:port`` of the gRPC inference and management APIs; empty when they are off.
     """
 
     inference: str
     management: str
     metrics: str
     models: tuple[ModelReport, ...]
+    grpc: tuple[str, ...] = ()
 
 
 class Reporter(Protocol):

@@ -16,8 +16,9 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Coroutine
-from typing import Final
+from collections.abc import Coroutine, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -30,6 +31,9 @@ from .launcher import LocalLauncher
 from .registry import ServedModel
 from .report import ModelReport, Reporter, StartReport
 from .worker_listener import WorkerListener
+
+if TYPE_CHECKING:
+    from .grpc_api.listeners import GrpcApis
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +76,7 @@ class Server:
         self._reporter = reporter
         self._stopping = asyncio.Event()
         self._load_failures: dict[str, TslError] = {}
+        self._grpc: GrpcApis | None = None
 
     async def serve(self) -> int:
         """Start, wait for a signal, stop.
@@ -102,6 +107,7 @@ class Server:
         finally:
             for listener in parts.listeners:
                 listener.close()
+            await self._close_grpc(0)
             parts.key_file.remove()
             await parts.manager.close(worker_stop_s)
             await launcher.close()
@@ -109,6 +115,27 @@ class Server:
             parts.lines.close()
         logger.info("Server stopped")
         return 0
+
+    async def _open_grpc(self, parts: Parts) -> None:
+        """Open the gRPC listeners; the library is loaded here, while workers load their models."""
+        if not self._config.enable_grpc:
+            return
+        module = await asyncio.to_thread(import_module, "tsl.frontend.grpc_api.listeners")
+        apis: GrpcApis = module.GrpcApis(
+            self._config,
+            parts.registry,
+            parts.calls,
+            parts.stats,
+            parts.authorizer,
+            parts.access_log,
+        )
+        self._grpc = apis
+        await apis.open()
+
+    async def _close_grpc(self, grace_s: float) -> None:
+        grpc, self._grpc = self._grpc, None
+        if grpc is not None:
+            await grpc.close(grace_s)
 
     async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:
         """Do some work, or leave it when the server is told to stop."""
@@ -139,12 +166,13 @@ class Server:
         """Open the listeners, report, and serve until it is time to stop."""
         for listener in parts.listeners:
             await listener.open()
+        await self._open_grpc(parts)
         # What lives now lives as long as the server: later collections need not look at it.
         gc.collect()
         gc.freeze()
         # Requests leave no cycles behind: look for garbage rarely, not every few dozen of them.
         gc.set_threshold(GC_THRESHOLD, 20, 20)
-        logger.info("Serving %s", ", ".join(listener.address.url for listener in parts.listeners))
+        logger.info("Serving %s", ", ".join(self._addresses(parts)))
         if parts.recorder is not None:
             await parts.recorder.record(SnapshotKind.STARTUP)
         self._reporter.listening(self._report(parts))
@@ -159,6 +187,11 @@ class Server:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    def _addresses(self, parts: Parts) -> Iterator[str]:
+        yield from (listener.address.url for listener in parts.listeners)
+        if self._grpc is not None:
+            yield from (f"grpc://{listener.address}" for listener in self._grpc.listeners)
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -179,7 +212,10 @@ class Server:
             listener.context.is_draining = True
         for connection in list(parts.connections):
             connection.drain()
-        await _all_closing(parts, self._config.drain_timeout_s)
+        limit_s = self._config.drain_timeout_s
+        calls = asyncio.create_task(self._close_grpc(limit_s))
+        await _all_closing(parts, limit_s)
+        await calls
         left = sum(not connection.is_closing for connection in parts.connections)
         if left:
             logger.warning("%d connections were not done within drain_timeout", left)
@@ -204,6 +240,7 @@ class Server:
             inference=addresses["inference"],
             management=addresses["management"],
             metrics=addresses.get("metrics", ""),
+            grpc=tuple(listener.address for listener in self._grpc.listeners) if self._grpc else (),
             models=tuple(models),
         )
 

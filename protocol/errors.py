@@ -120,6 +120,11 @@ class TslError(Exception):
         return (standard and self.standard_status) or self.http_status
 
     @property
+    def grpc_name(self) -> str:
+        """Name of the gRPC status."""
+        return self.grpc_status
+
+    @property
     def wire_status(self) -> int:
         """The status a frame carries beside the code: 0, but for a `PredictionError`."""
         return 0

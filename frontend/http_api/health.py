@@ -13,6 +13,7 @@ from .router import Params
 UNHEALTHY: Final = 500
 """What TorchServe answers on ``/ping`` when a model has too few workers."""
 NOT_READY: Final = 503
+HEALTHY: Final = "Healthy"
 
 
 class HealthApi:
@@ -36,10 +37,8 @@ class HealthApi:
         if query.get("ready", [""])[-1].lower() == "true":
             self.ready(exchange, params)
             return
-        if all(served.pool.is_healthy for served in self._registry.defaults()):
-            exchange.respond_json({"status": "Healthy"})
-        else:
-            exchange.respond_json({"status": "Unhealthy"}, UNHEALTHY)
+        text = health_of(self._registry)
+        exchange.respond_json({"status": text}, 200 if text == HEALTHY else UNHEALTHY)
 
     def ready(self, exchange: Exchange, params: Params) -> None:
         """Whether every model can be used now (``health_route``)."""
@@ -82,6 +81,12 @@ class HealthApi:
         """``/v2``: who this is."""
         del params
         exchange.respond_json({"name": "tsl", "version": version("tsl"), "extensions": []})
+
+
+def health_of(registry: ModelRegistry) -> str:
+    """TorchServe's word for the health of all models: ``Healthy`` or ``Unhealthy``."""
+    is_healthy = all(served.pool.is_healthy for served in registry.defaults())
+    return HEALTHY if is_healthy else "Unhealthy"
 
 
 def is_ready(served: ServedModel) -> bool:

@@ -44,6 +44,19 @@ class AccessLog:
             )
         )
 
+    def add_call(self, peer: str, method: str, code: int, started_at: float) -> None:
+        """Note a gRPC call that has ended.
+
+        Args:
+            peer: the client, as gRPC names it (``ipv4:127.0.0.1:5000``).
+            method: full name, ``/package.Service/Method``.
+            code: number of the gRPC status.
+            started_at: ``time.monotonic()`` seconds.
+        """
+        milliseconds = int((monotonic() - started_at) * 1000)
+        line = f'{_client(peer)} "gRPC {method.removeprefix("/")} HTTP/2.0" {code} {milliseconds}'
+        self._add(line.encode())
+
 
 class JsonAccessLog:
     """Formats requests as the fields of a JSON object; the log opens it.
@@ -70,3 +83,27 @@ class JsonAccessLog:
             "ms": round((monotonic() - started) * 1000, 3) if started else 0,
         }
         self._add(json.dumps(fields, separators=(",", ":"))[1:].encode())
+
+    def add_call(self, peer: str, method: str, code: int, started_at: float) -> None:
+        """Note a gRPC call that has ended.
+
+        Args:
+            peer: the client, as gRPC names it (``ipv4:127.0.0.1:5000``).
+            method: full name, ``/package.Service/Method``.
+            code: number of the gRPC status.
+            started_at: ``time.monotonic()`` seconds.
+        """
+        fields = {
+            "remote": _client(peer),
+            "method": "gRPC",
+            "uri": method.removeprefix("/"),
+            "protocol": "HTTP/2.0",
+            "status": code,
+            "ms": round((monotonic() - started_at) * 1000, 3),
+        }
+        self._add(json.dumps(fields, separators=(",", ":"))[1:].encode())
+
+
+def _client(peer: str) -> str:
+    """A client of gRPC in the form of the others."""
+    return "/" + peer.removeprefix("ipv4:").removeprefix("ipv6:")

@@ -96,6 +96,7 @@ class RunningServer:
             "management_address": "http://localhost:0",  # equal addresses share one listener
             "metrics_address": "http://127.0.0.1:0",
             "disable_token_authorization": "true",
+            "enable_grpc": "false",
             "enable_model_api": "true",
         }
         self.environ = {

@@ -98,3 +98,12 @@ def test_the_demo_shows_its_own_requests(report):
         '  curl -H "Authorization: Bearer $(tsl token)" http://127.0.0.1:8080/predictions/a',
         '  curl -H "Authorization: Bearer $(tsl token)" -N http://127.0.0.1:8080/predictions/b -d x',
     ]
+
+
+def test_the_addresses_of_grpc_are_told_if_there_are_any(report):
+    both = ("127.0.0.1:7070", "127.0.0.1:7071")
+
+    lines = listening_lines(dataclasses.replace(report, grpc=both))
+
+    assert "  gRPC        127.0.0.1:7070, 127.0.0.1:7071" in lines
+    assert not any("gRPC" in line for line in listening_lines(report))

@@ -1,0 +1,225 @@
+"""TorchServe's inference service: calls to jobs.
+
+What a handler finds in its row are the entries of ``input``, each with no content type; a client's
+metadata is not passed on. Deadlines and cancelled calls withdraw their jobs; neither ever
+restarts a worker. A call for a stream is answered by any handler: one that does not stream sends
+one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.empty_pb2 import Empty
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc import aio
+
+from tsl.protocol.errors import InvalidParameter, TslError
+from tsl.protocol.frames import Part, Row
+
+from ..http_api.context import Stats
+from ..http_api.health import health_of
+from ..http_api.request_ids import new_request_id
+from ..jobs import Job, ReplySink
+from ..registry import ModelRegistry
+from .calls import Outbox, StreamCall, UnaryCall
+from .protos.inference_pb2 import (
+    PredictionResponse,
+    PredictionsRequest,
+    TorchServeHealthResponse,
+)
+from .service import status_of
+
+MAX_CONCURRENT: Final = 128
+"""Messages of one bidirectional stream being worked on; the client is read no further."""
+_TRUE: Final = b"true"
+
+
+class InferenceService:
+    """``org.pytorch.serve.grpc.inference.InferenceAPIsService``.
+
+    Args:
+        registry: what is served.
+        stats: counts jobs and answers.
+        sequence_headers: names of the headers for a sequence's id, its start and its end
+            (``ts_header_key_sequence_*``).
+    """
+
+    def __init__(
+        self, registry: ModelRegistry, stats: Stats, sequence_headers: tuple[str, str, str]
+    ) -> None:
+        self._registry = registry
+        self._stats = stats
+        self._sequence_headers = sequence_headers
+
+    async def ping(
+        self, request: Empty, rpc: aio.ServicerContext[Any, Any]
+    ) -> TorchServeHealthResponse:
+        """Whether every model has its workers."""
+        del request, rpc
+        document = {"status": health_of(self._registry)}
+        return TorchServeHealthResponse(health=json.dumps(document, indent=2))
+
+    async def predictions(
+        self, request: PredictionsRequest, rpc: aio.ServicerContext[Any, Any]
+    ) -> PredictionResponse:
+        """One answer."""
+        call = UnaryCall(self._stats)
+        job = self._submit(request, call, rpc.time_remaining(), [])
+        try:
+            return PredictionResponse(prediction=await call.answer())
+        finally:
+            job.cancel()  # of no effect unless the client has left
+
+    async def stream_predictions(
+        self, request: PredictionsRequest, rpc: aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[PredictionResponse]:
+        """One message for each piece."""
+        call = StreamCall(self._stats)
+        job = self._submit(request, call, rpc.time_remaining(), [])
+        try:
+            async with aclosing(call.pieces()) as pieces:
+                async for piece in pieces:
+                    yield PredictionResponse(prediction=piece)
+        finally:
+            call.release()
+            job.cancel()
+
+    async def stream_predictions2(
+        self,
+        requests: AsyncIterator[PredictionsRequest],
+        rpc: aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[PredictionResponse]:
+        """A job for each message; answers come as they are ready, errors as messages.
+
+        When the client has nothing more to say, what it has asked is still answered.
+        """
+        answers: Outbox[PredictionResponse] = Outbox()
+        reading = asyncio.create_task(self._answer_all(requests, rpc, answers))
+        reading.add_done_callback(lambda _: answers.close())
+        try:
+            async with aclosing(answers.items()) as items:
+                async for answer in items:
+                    yield answer
+            await reading
+        finally:
+            reading.cancel()
+
+    async def _answer_all(
+        self,
+        requests: AsyncIterator[PredictionsRequest],
+        rpc: aio.ServicerContext[Any, Any],
+        answers: Outbox[PredictionResponse],
+    ) -> None:
+        """Read messages until the last one, and wait for the answers of all."""
+        room = asyncio.Semaphore(MAX_CONCURRENT)
+        async with asyncio.TaskGroup() as group:
+            async for request in requests:
+                await room.acquire()
+                task = group.create_task(self._answer(request, rpc, answers))
+                task.add_done_callback(lambda _: room.release())
+
+    async def _answer(
+        self,
+        request: PredictionsRequest,
+        rpc: aio.ServicerContext[Any, Any],
+        answers: Outbox[PredictionResponse],
+    ) -> None:
+        sequence_id = request.sequence_id if request.HasField("sequence_id") else None
+        call = StreamCall(self._stats)
+        job: Job | None = None
+        try:
+            if not sequence_id:
+                raise InvalidParameter("Parameter sequence_id is required.")
+            headers = self._sequence(sequence_id, request)
+            job = self._submit(request, call, rpc.time_remaining(), headers)
+            async with aclosing(call.pieces()) as pieces:
+                async for piece in pieces:
+                    await answers.put(PredictionResponse(prediction=piece, sequence_id=sequence_id))
+        except TslError as error:
+            await answers.put(_failed(error, sequence_id))
+        finally:
+            call.release()
+            if job is not None:
+                job.cancel()
+
+    def _sequence(self, sequence_id: str, request: PredictionsRequest) -> list[bytes]:
+        """The headers that make a job part of a sequence.
+
+        Whether it starts or ends one is said by entries of ``input`` under the same names.
+        """
+        id_name, *flags = self._sequence_headers
+        headers = [id_name.encode(), sequence_id.encode()]
+        for name in flags:
+            if request.input.get(name, b"").strip().lower() == _TRUE:
+                headers += [name.encode(), _TRUE]
+        return headers
+
+    def _submit(
+        self,
+        request: PredictionsRequest,
+        sink: ReplySink,
+        time_left_s: float | None,
+        headers: list[bytes],
+    ) -> Job:
+        if not request.model_name:
+            raise InvalidParameter("Parameter model_name is required.")
+        parts = [Part(name, "", value) for name, value in request.input.items()]
+        return submit(
+            self._registry,
+            self._stats,
+            sink,
+            request.model_name,
+            request.model_version,
+            Row(new_request_id(), headers, [], parts),
+            time_left_s,
+        )
+
+
+def submit(
+    registry: ModelRegistry,
+    stats: Stats,
+    sink: ReplySink,
+    name: str,
+    version: str,
+    row: Row,
+    time_left_s: float | None,
+) -> Job:
+    """Make a job of a call, and queue it.
+
+    Args:
+        registry: where the model is looked up.
+        stats: counts it.
+        sink: where its answer goes.
+        name: model name.
+        version: "" for the default one.
+        row: what the worker gets.
+        time_left_s: how long the client still waits; None for as long as it takes.
+
+    Raises:
+        ModelNotFound, VersionNotFound: there is no such thing.
+        NoWorkers, QueueFull, ShuttingDown: it is not accepted.
+    """
+    served = registry.get(name, version)
+    now = time.monotonic()
+    limits = [limit for limit in (served.client_timeout_s, time_left_s) if limit]
+    job = Job(row, sink, now, now + min(limits) if limits else None)
+    job.labels = (name, version or "default")
+    stats.accepted(job)
+    served.pool.submit(job)
+    return job
+
+
+def _failed(error: TslError, sequence_id: str | None) -> PredictionResponse:
+    details = AnyMessage()
+    details.Pack(ErrorInfo(reason=error.type_name))
+    number: int = status_of(error).value[0]
+    status = Status(code=number, message=str(error), details=[details])
+    return PredictionResponse(sequence_id=sequence_id, status=status)

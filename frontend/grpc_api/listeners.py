@@ -1,0 +1,142 @@
+"""The two gRPC listeners of a server, from its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+
+from tsl.protocol.errors import ConfigError
+
+from ..auth import Authorizer, Permission
+from ..config import ServerConfig
+from ..http_api.context import Stats
+from ..http_api.health import is_ready
+from ..management_calls import ManagementCalls
+from ..registry import ModelRegistry
+from .inference import InferenceService
+from .management import ManagementService
+from .protos.inference_pb2 import DESCRIPTOR as INFERENCE
+from .protos.management_pb2 import DESCRIPTOR as MANAGEMENT
+from .server import GrpcListener
+from .service import CallLog, Guard, ServiceContext, handlers_of
+
+
+class GrpcApis:
+    """The gRPC inference and management APIs.
+
+    Args:
+        config: addresses, limits, encryption.
+        registry: what is served.
+        calls: the management operations.
+        stats: counts jobs and answers.
+        authorizer: checks tokens; None when they are off.
+        log: the access log; None when it is off.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        registry: ModelRegistry,
+        calls: ManagementCalls,
+        stats: Stats,
+        authorizer: Authorizer | None,
+        log: CallLog | None,
+    ) -> None:
+        self._config = config
+        self._registry = registry
+        inference = InferenceService(
+            registry,
+            stats,
+            (
+                config.ts_header_key_sequence_id,
+                config.ts_header_key_sequence_start,
+                config.ts_header_key_sequence_end,
+            ),
+        )
+        served = (
+            (
+                INFERENCE.services_by_name["InferenceAPIsService"],
+                inference,
+                _guard(authorizer, Permission.INFERENCE),
+            ),
+            (
+                MANAGEMENT.services_by_name["ManagementAPIsService"],
+                ManagementService(calls),
+                _guard(authorizer, Permission.MANAGEMENT),
+            ),
+        )
+        self._handlers = [
+            handlers_of(service, servicer, ServiceContext(guard, log))
+            for service, servicer, guard in served
+        ]
+        self._names = [service.full_name for service, _, _ in served]
+        self.listeners: tuple[GrpcListener, ...] = ()
+
+    async def open(self) -> None:
+        """Let clients in on both addresses.
+
+        Raises:
+            ConfigError: an address is taken, or certificate or key cannot be used.
+        """
+        config = self._config
+        credentials = _credentials(config) if config.enable_grpc_ssl else None
+        self.listeners = (
+            GrpcListener(
+                "inference",
+                config.grpc_inference_address,
+                config.grpc_inference_port,
+                max_message_bytes=config.max_request_size_bytes,
+                max_age_ms=config.grpc_inference_max_connection_age_ms,
+                max_age_grace_ms=config.grpc_inference_max_connection_age_grace_ms,
+                credentials=credentials,
+            ),
+            GrpcListener(
+                "management",
+                config.grpc_management_address,
+                config.grpc_management_port,
+                max_message_bytes=config.max_request_size_bytes,
+                max_age_ms=config.grpc_management_max_connection_age_ms,
+                max_age_grace_ms=config.grpc_management_max_connection_age_grace_ms,
+                credentials=credentials,
+            ),
+        )
+        for listener, handlers, name in zip(
+            self.listeners, self._handlers, self._names, strict=True
+        ):
+            await listener.open([handlers], [name], self._is_serving)
+
+    async def close(self, grace_s: float) -> None:
+        """Refuse new calls; end those that run after a time.
+
+        Args:
+            grace_s: how long they may still run.
+        """
+        for listener in self.listeners:
+            await listener.close(grace_s)
+
+    def _is_serving(self, service: str) -> bool | None:
+        if service and service not in self._names:
+            return None
+        return all(is_ready(served) for served in self._registry.defaults())
+
+
+def _guard(authorizer: Authorizer | None, permission: Permission) -> Guard | None:
+    if authorizer is None:
+        return None
+    return lambda authorization, peer: authorizer.check(authorization, permission, peer)
+
+
+def _credentials(config: ServerConfig) -> grpc.ServerCredentials:
+    key, certificate = config.private_key_file, config.certificate_file
+    if key is None or certificate is None:
+        raise ConfigError("enable_grpc_ssl needs private_key_file and certificate_file.")
+    return grpc.ssl_server_credentials([(_read(key), _read(certificate))])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise ConfigError(msg) from error

@@ -1,0 +1,1 @@
+"""Messages of the gRPC APIs; made by ``scripts/generate_grpc`` from the ``.proto`` files here."""
