@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import click
 
 from tsl.model_store.manifest import RUNTIMES
-from tsl.model_store.packing import ArchiveFormat, creation_time, pack_model
+from tsl.model_store.packing import ArchiveFormat, PackedModel, creation_time, pack_model
 from tsl.model_store.packing_members import PackingOrder, split_extra_files
+from tsl.model_store.unpacking import Progress
 from tsl.protocol.errors import ConfigError
 
 from .archive_reading import inspect_command, verify_command
@@ -128,15 +131,37 @@ def pack(
     Returns:
         The exit code.
     """
+
+    def make(progress: Progress, created_on: datetime) -> PackedModel:
+        return pack_model(
+            order,
+            export_path,
+            archive_format,
+            overwrite=overwrite,
+            created_on=created_on,
+            on_progress=progress,
+        )
+
+    return show_packing(make, is_quiet=is_quiet)
+
+
+def show_packing(
+    make: Callable[[Progress, datetime], PackedModel], *, is_quiet: bool = False
+) -> int:
+    """Show what comes of packing.
+
+    Args:
+        make: packs; gets what to tell of its progress, and the time in the archive.
+        is_quiet: do not say what has been written.
+
+    Returns:
+        The exit code.
+    """
     try:
         with ProgressLine() as progress:
-            packed = pack_model(
-                order,
-                export_path,
-                archive_format,
-                overwrite=overwrite,
-                created_on=creation_time(os.environ),
-                on_progress=lambda done, total: progress.show("packing", done, total),
+            packed = make(
+                lambda done, total: progress.show("packing", done, total),
+                creation_time(os.environ),
             )
     except ConfigError as error:
         for problem in error.problems:

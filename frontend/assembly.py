@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, starmap
 from pathlib import Path
 
-from tsl.model_store import ModelStore, ServerDefaults
+from tsl.model_store import ModelStore, ServerDefaults, WorkflowStore
 
 from .addresses import Address
 from .auth import RENEWABLE, Authorizer, Permission
@@ -36,6 +36,8 @@ from .http_api.routes import (
     token_routes,
 )
 from .http_api.token import TokenApi
+from .http_api.workflow_routes import workflow_inference_routes, workflow_management_routes
+from .http_api.workflows import WorkflowInference, WorkflowManagement
 from .key_file import KEY_FILE_NAME, KeyFile, fixed_keys
 from .launcher import ProcessLauncher
 from .listeners import Listener
@@ -52,6 +54,7 @@ from .registry import ModelRegistry
 from .snapshots import SnapshotRecorder
 from .worker_listener import WorkerListener
 from .worker_plans import WorkerPlanner
+from .workflows import WorkflowManager
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +130,28 @@ def assemble(
         default_workers=config.default_workers_per_model,
     )
     management = ManagementApi(calls, operations)
+    workflows = WorkflowManager(
+        manager,
+        WorkflowStore(
+            config.workflow_store,
+            config.work_dir,
+            store,
+            allowed_urls=config.allowed_urls,
+            defaults=_defaults(config, planner),
+        ),
+        drain_s=config.unregister_model_timeout_s,
+    )
     key_file = KeyFile(Path.cwd() / KEY_FILE_NAME)
     authorizer = _authorizer(config, key_file, measuring.stats)
-    apis = _Apis(config, registry, management, MetricsApi(measuring.board), authorizer)
+    apis = _Apis(
+        config,
+        registry,
+        management,
+        MetricsApi(measuring.board),
+        WorkflowInference(workflows),
+        WorkflowManagement(workflows, operations, can_download=config.enable_model_api),
+        authorizer,
+    )
     access_log = _access_log(log_settings, lines)
     shared = _Shared(config, measuring.stats, access_log, connections)
     named = _listeners(config, apis, shared)
@@ -185,6 +207,8 @@ class _Apis:
         registry: ModelRegistry,
         management: ManagementApi,
         metrics: MetricsApi,
+        workflow_inference: WorkflowInference,
+        workflow_management: WorkflowManagement,
         authorizer: Authorizer | None,
     ) -> None:
         self._open_inference = config.ts_open_inference_protocol
@@ -195,6 +219,8 @@ class _Apis:
         self._health = HealthApi(registry)
         self._management = management
         self._metrics = metrics
+        self._workflow_inference = workflow_inference
+        self._workflow_management = workflow_management
         self._authorizer = authorizer
         self._has_cors = bool(config.cors_allowed_origin)
 
@@ -216,12 +242,13 @@ class _Apis:
                 *inference_routes(
                     self._inference, self._health, descriptions, open_inference=self._open_inference
                 ),
+                *workflow_inference_routes(self._workflow_inference, descriptions),
                 *last,
             ]
         if "management" in names:
             groups[Permission.MANAGEMENT] = management_routes(
                 self._management, self._health, descriptions
-            )
+            ) + workflow_management_routes(self._workflow_management)
             if self._authorizer is not None:
                 groups[Permission.RENEWAL] = token_routes(TokenApi(self._authorizer))
         metrics = metrics_routes(self._metrics)

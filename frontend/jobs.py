@@ -24,7 +24,6 @@ from tsl.protocol.errors import DeadlineExceeded, JobCancelled, TslError
 from tsl.protocol.frames import Chunk, Reply, Row
 
 if TYPE_CHECKING:
-    from .batching import BatchQueue
     from .worker_channel import Batch, WorkerChannel
 
 
@@ -57,6 +56,13 @@ class ReplySink(Protocol):
 
     def fail(self, job: Job, error: TslError) -> None:
         """There is no answer, or no rest of the stream."""
+
+
+class JobHolder(Protocol):
+    """Where a job waits: a queue, or a workflow that works on it."""
+
+    def remove(self, job: Job) -> bool:
+        """Forget a job that has had its end; False when it is not here."""
 
 
 class Job:
@@ -98,7 +104,7 @@ class Job:
             len(parts[0][2]) if len(parts) == 1 else sum(len(part[2]) for part in parts)
         )
         self.labels = ("", "")  # model name and version as asked for: for the counters
-        self.queue: BatchQueue | None = None
+        self.queue: JobHolder | None = None
         self.batch: Batch | None = None
         self.channel: WorkerChannel | None = None
         self.timer: TimerHandle | None = None  # only for a job with a deadline

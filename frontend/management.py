@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 from tsl.model_store import (
     ModelStore,
@@ -23,6 +22,7 @@ from tsl.protocol.errors import Conflict, LoadFailed, LoadOutOfMemory, TslError
 
 from .config import ServerConfig
 from .launcher import ProcessLauncher
+from .name_locks import NameLocks
 from .pools import new_pool
 from .registry import ModelRegistry, ServedModel
 from .snapshots import NoRecorder, Recorder
@@ -76,7 +76,7 @@ class ModelManager:
         self._metrics = metrics
         self._recorder = recorder or NoRecorder()
         self._leaving: set[WorkerPool] = set()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks = NameLocks()
 
     async def register(self, request: RegistrationRequest, *, wait: bool = True) -> ServedModel:
         """Serve another model version.
@@ -89,28 +89,49 @@ class ModelManager:
             TslError: the archive cannot be found or used, or the version is there already.
             LoadFailed, LoadOutOfMemory: a worker cannot load it (only with ``wait``).
         """
-        served = await self._admit(await self._resolve(request), wait=wait)
+        served = await self.admit(await self._resolve(request), wait=wait)
         await self._recorder.changed()
         return served
 
     async def _resolve(self, request: RegistrationRequest) -> ModelVersion:
         return await asyncio.to_thread(self._store.resolve, request)
 
-    async def _admit(self, version: ModelVersion, *, wait: bool) -> ServedModel:
-        async with self._lock(version.name):
-            if (version.name, version.version) in self.registry:
-                await asyncio.to_thread(self._store.remove, version)
-                raise Conflict(
-                    f"Model version {version.version} is already registered for model {version.name}"
-                )
-            try:
+    async def admit(self, version: ModelVersion, *, wait: bool, alone: bool = False) -> ServedModel:
+        """Serve a version that the store has resolved, or let it go.
+
+        Args:
+            version: what to serve.
+            wait: see `register`.
+            alone: refuse it when the name has any version.
+
+        Raises:
+            Conflict: the version, or the name, is taken.
+            LoadFailed, LoadOutOfMemory: a worker cannot load it (only with ``wait``).
+        """
+        served: ServedModel | None = None
+        try:
+            async with self._locks.of(version.name):
+                self._check_free(version, alone=alone)
                 served = self._serve(version)
-            except BaseException:
-                await asyncio.to_thread(self._store.remove, version)
-                raise
-            if wait:
-                await self._wait_loaded(served)
-            return served
+                if wait:
+                    await self._wait_loaded(served)
+                return served
+        except BaseException:
+            if served is None:
+                await self.discard(version)
+            raise
+
+    async def discard(self, version: ModelVersion) -> None:
+        """Let a version go that the store has resolved, and that is not served."""
+        await asyncio.to_thread(self._store.remove, version)
+
+    def _check_free(self, version: ModelVersion, *, alone: bool) -> None:
+        if (version.name, version.version) in self.registry:
+            raise Conflict(
+                f"Model version {version.version} is already registered for model {version.name}"
+            )
+        if alone and any(served.version.name == version.name for served in self.registry):
+            raise Conflict(f"A model {version.name} is already registered.")
 
     def _serve(self, version: ModelVersion) -> ServedModel:
         config = version.config
@@ -156,10 +177,17 @@ class ModelManager:
             ModelNotFound, VersionNotFound: there is no such thing.
             Forbidden: it is the default while others exist.
         """
-        async with self._lock(name):
+        async with self._locks.of(name):
             served = self.registry.remove(name, version)
             await self._release(served)
             await self._recorder.changed()
+
+    async def withdraw(self, name: str) -> None:
+        """Stop serving all versions of a model, if there are any: its workflow goes."""
+        async with self._locks.of(name):
+            for served in [each for each in self.registry if each.version.name == name]:
+                self.registry.discard(served)
+                await self._release(served)
 
     async def _release(self, served: ServedModel) -> None:
         """Stop the workers of a version that is not registered any more, and drop its files."""
@@ -185,7 +213,7 @@ class ModelManager:
             ModelNotFound, VersionNotFound: there is no such thing.
             LoadFailed, LoadOutOfMemory: a new worker cannot load (only with ``wait``).
         """
-        async with self._lock(name):
+        async with self._locks.of(name):
             served = self.registry.get(name, version)
             before = list(served.pool.workers)
             started = served.pool.scale(min_workers, max_workers)
@@ -209,7 +237,7 @@ class ModelManager:
         Raises:
             ModelNotFound, VersionNotFound: there is no such thing.
         """
-        async with self._lock(name):
+        async with self._locks.of(name):
             self.registry.set_default(name, version)
             await self._recorder.changed()
 
@@ -284,7 +312,7 @@ class ModelManager:
             try:
                 if isinstance(version, BaseException):
                     raise version
-                results.append(await self._admit(version, wait=False))
+                results.append(await self.admit(version, wait=False))
             except TslError as error:
                 logger.warning("Failed to load model: %s: %s", request.url, error)
                 results.append(error)
@@ -298,12 +326,6 @@ class ModelManager:
         """
         pools = {served.pool for served in self.registry} | self._leaving
         await asyncio.gather(*(pool.close(timeout_s) for pool in pools))
-
-    def _lock(self, name: str) -> asyncio.Lock:
-        lock = self._locks.get(name)
-        if lock is None:
-            lock = self._locks[name] = asyncio.Lock()
-        return lock
 
 
 def _start_failure(served: ServedModel, error: TslError) -> TslError:

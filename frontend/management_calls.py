@@ -66,8 +66,9 @@ class ManagementCalls:
         self._default_workers = default_workers
 
     def list_models(self, values: Mapping[str, str]) -> Answer:
-        """The default version of each model, in pages."""
-        page, token = page_of(self._manager.registry.defaults(), values)
+        """The default version of each model, in pages; functions of workflows are none."""
+        models = [s for s in self._manager.registry.defaults() if not s.version.is_function]
+        page, token = page_of(models, values)
         document: dict[str, Any] = {}
         if token is not None:
             document["nextPageToken"] = token

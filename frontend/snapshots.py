@@ -98,7 +98,11 @@ class SnapshotRecorder:
     def snapshot(self) -> Snapshot:
         """What is served now. Nodes of workflows are left out: their workflow brings them."""
         defaults = set(map(id, self._registry.defaults()))
-        served = [self._entry(one, is_default=id(one) in defaults) for one in list(self._registry)]
+        served = [
+            self._entry(one, is_default=id(one) in defaults)
+            for one in list(self._registry)
+            if not one.version.workflow
+        ]
         present = {(entry.name, entry.version) for entry in served}
         absent = [one for one in self._absent if (one.name, one.version) not in present]
         return Snapshot((*served, *absent))

@@ -4,7 +4,7 @@ What only the archiver needs is imported from its modules, `packing`, `packing_m
 `inspection`: a server starts without them.
 """
 
-from .allow_list import DEFAULT_ALLOWED_URLS, AllowList
+from .allow_list import DEFAULT_ALLOWED_URLS, AllowList, is_url
 from .archive import ArchiveCache, ModelFolder, StageProgress
 from .config import ModelConfig, ServerDefaults, merge_config
 from .download import DownloadLimits
@@ -17,6 +17,8 @@ from .snapshot_folder import SnapshotFolder, SnapshotKind
 from .store import ModelsSetting, ModelStore
 from .unpacking import ExtractionLimits
 from .version import ModelVersion
+from .workflow_spec import WorkflowNode, WorkflowSpec
+from .workflow_store import Workflow, WorkflowRequest, WorkflowStore
 
 __all__ = [
     "DEFAULT_ALLOWED_URLS",
@@ -37,8 +39,14 @@ __all__ = [
     "SnapshotFolder",
     "SnapshotKind",
     "StageProgress",
+    "Workflow",
+    "WorkflowNode",
+    "WorkflowRequest",
+    "WorkflowSpec",
+    "WorkflowStore",
     "check_name",
     "default_name",
+    "is_url",
     "load_model_yaml",
     "merge_config",
     "parse_snapshot",

@@ -1,6 +1,7 @@
-"""Read ``model-config.yaml`` into plain data that is safe to hand on.
+"""Read a YAML file of an archive into plain data that is safe to hand on.
 
-Only the YAML is judged here, not its keys: those are `config`'s, or the handler's.
+It is ``model-config.yaml``, or the specification of a workflow. Only the YAML is judged here, not
+its keys: those are `config`'s, `workflow_spec`'s, or the handler's.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ MAX_YAML_DEPTH: Final = 100
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load_model_yaml(text: bytes) -> dict[Any, Any] | None:
+def load_model_yaml(
+    text: bytes, name: str = "The model's configuration file"
+) -> dict[Any, Any] | None:
     """Parse the content of ``model-config.yaml``.
 
     Args:
         text: YAML in UTF-8 or UTF-16.
+        name: what the messages of errors call the file.
 
     Returns:
         The mapping, built of plain data only; None for a file without content.
@@ -33,21 +37,21 @@ def load_model_yaml(text: bytes) -> dict[Any, Any] | None:
         InvalidArchive: not YAML, not a mapping, or larger than a configuration can be.
     """
     if len(text) > MAX_YAML_BYTES:
-        msg = f"The model's configuration file is larger than {MAX_YAML_BYTES} bytes."
+        msg = f"{name} is larger than {MAX_YAML_BYTES} bytes."
         raise InvalidArchive(msg)
     try:
-        _check_size(text)
+        _check_size(text, name)
         document = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe loader
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        msg = f"The model's configuration file is not valid YAML: {_one_line(error)}."
+        msg = f"{name} is not valid YAML: {_one_line(error)}."
         raise InvalidArchive(msg) from error
     if document is None or isinstance(document, dict):
         return document
-    msg = "The model's configuration file must hold a mapping of keys to values."
+    msg = f"{name} must hold a mapping of keys to values."
     raise InvalidArchive(msg)
 
 
-def _check_size(text: bytes) -> None:
+def _check_size(text: bytes, name: str) -> None:
     """Refuse a document that aliases blow up, before anything is built of it.
 
     Ten lines of aliases to aliases make a thousand million values. The parser shares them,
@@ -74,7 +78,7 @@ def _check_size(text: bytes) -> None:
             if anchor:
                 sizes[anchor] = total - before
         if total > MAX_YAML_NODES or len(open_nodes) > MAX_YAML_DEPTH:
-            msg = "The model's configuration file is nested too deeply or has too many values."
+            msg = f"{name} is nested too deeply or has too many values."
             raise InvalidArchive(msg)
 
 

@@ -91,7 +91,7 @@ def pack_model(
         ConfigError: the order cannot be carried out; it has all reasons.
     """
     output = export_path / f"{order.model_name}{archive_format.suffix}"
-    with _system_errors(output):
+    with system_errors(output):
         members, warnings = _checked_members(order, output, archive_format, overwrite=overwrite)
         members = {
             str(MANIFEST_PATH): manifest_text(_model_entry(order), order.runtime, created_on),
@@ -185,7 +185,8 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _system_errors(output: Path) -> Iterator[None]:
+def system_errors(output: Path) -> Iterator[None]:
+    """Make a `ConfigError` of what the system refuses while ``output`` is written."""
     try:
         yield
     except OSError as error:
@@ -200,7 +201,7 @@ def _checked_members(
     problems = _order_problems(order)
     selection = select_members(order, left_out=None if problems else output)
     problems += selection.problems
-    problems += _output_problems(output, archive_format, overwrite=overwrite)
+    problems += output_problems(output, archive_format, overwrite=overwrite)
     if archive_format is ArchiveFormat.NO_ARCHIVE:
         problems += _overlaps(output, selection.members)
     if problems:
@@ -227,7 +228,8 @@ def _order_problems(order: PackingOrder) -> list[str]:
     return problems
 
 
-def _output_problems(output: Path, archive_format: ArchiveFormat, *, overwrite: bool) -> list[str]:
+def output_problems(output: Path, archive_format: ArchiveFormat, *, overwrite: bool) -> list[str]:
+    """Reasons why there can be no archive of that name, in sentences."""
     folder = output.parent
     if folder.exists() and not folder.is_dir():
         return [f"--export-path: {folder} is not a folder."]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import glob
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -109,6 +110,22 @@ def select_members(order: PackingOrder, *, left_out: Path | None = None) -> Sele
     return _Selector(left_out).select(order)
 
 
+def select_files(
+    named: Iterable[tuple[str, Path | None]],
+    extra_files: Iterable[str],
+    *,
+    left_out: Path | None = None,
+) -> Selection:
+    """Find the files of an archive that is no model's.
+
+    Args:
+        named: the option that names a file, and the file; None where it is not given.
+        extra_files: files, folders and patterns.
+        left_out: see `select_members`.
+    """
+    return _Selector(left_out).select_named(named, extra_files)
+
+
 class _Selector:
     """Fills a `Selection`.
 
@@ -123,15 +140,21 @@ class _Selector:
     def select(self, order: PackingOrder) -> Selection:
         if order.handler_file is not None:
             self._add_handler(order.handler_file)
-        for option, path in (
+        named = (
             ("--serialized-file", order.serialized_file),
             ("--model-file", order.model_file),
             ("--requirements-file", order.requirements_file),
             ("--config-file", order.config_file),
-        ):
+        )
+        return self.select_named(named, order.extra_files)
+
+    def select_named(
+        self, named: Iterable[tuple[str, Path | None]], extra_files: Iterable[str]
+    ) -> Selection:
+        for option, path in named:
             if path is not None and self._is_file(path, option):
                 self._add(path.name, path)
-        for pattern in order.extra_files:
+        for pattern in extra_files:
             self._add_extra(pattern)
         self._refuse_files_that_are_folders()
         return self._selection

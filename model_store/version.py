@@ -26,6 +26,8 @@ class ModelVersion:
         manifest: the archive's manifest; its name may be another one.
         config: the merged settings.
         loaded_at_startup: the operator named it at the start of the server.
+        workflow: the workflow that it is a node of; "" for a model of its own.
+        is_function: it is a function of a workflow's handler file, and not a model that lists show.
         folder: hold on ``model_dir``; the store's business.
         download: the file that was fetched for it, if it came from a URL.
     """
@@ -39,6 +41,8 @@ class ModelVersion:
     manifest: Manifest
     config: ModelConfig
     loaded_at_startup: bool
+    workflow: str = ""
+    is_function: bool = False
     folder: ModelFolder = field(repr=False)
     download: Download | None = field(default=None, repr=False)
 

@@ -83,7 +83,7 @@ class InferenceApi:
         row = Row(exchange.request_id, request.headers, properties, parts)
         limited = request.timeout_ms or served.client_timeout_s
         job = Job(
-            row, exchange, now, _deadline(exchange, served.client_timeout_s) if limited else None
+            row, exchange, now, deadline_of(exchange, served.client_timeout_s) if limited else None
         )
         job.labels = (name, version or "default")
         exchange.job = job
@@ -111,8 +111,16 @@ def _body_parts(exchange: Exchange) -> list[Part]:
     return parts_of(request.content_type, request.body)
 
 
-def _deadline(exchange: Exchange, limit_s: float) -> float:
-    """When the answer is of no use any more: the model's limit or the client's, if sooner."""
+def deadline_of(exchange: Exchange, limit_s: float) -> float:
+    """When the answer is of no use any more: the model's limit or the client's, if sooner.
+
+    Args:
+        exchange: the request.
+        limit_s: the model's limit, 0.0 for none; then the client must have one.
+
+    Raises:
+        InvalidRequest: the client's limit is no number.
+    """
     given = exchange.request.timeout_ms
     if given:
         if not given.isdigit() or int(given) == 0:

@@ -87,6 +87,17 @@ class ApiDescriptions:
         routes = [route for route in self._routes if route.path.startswith("/models/{model_name}")]
         exchange.respond_json(document(f"RESTful Management API for: {name}", "1.0.0", routes))
 
+    def inference_workflow(self, exchange: Exchange, params: Params) -> None:
+        """``OPTIONS`` on the path of a workflow: how to run it; whether it exists is not checked."""
+        name = params["workflow_name"]
+        routes = [route for route in self._routes if route.path == "/wfpredict/{workflow_name}"]
+        described = document(f"RESTful API for workflow: {name}", "1.0.0", routes)
+        described["paths"] = {
+            path.replace("{workflow_name}", _escaped(name)): _bound(item, "workflow_name")
+            for path, item in described["paths"].items()
+        }
+        exchange.respond_json(described)
+
 
 def document(title: str, api_version: str, routes: Iterable[Route]) -> dict[str, Any]:
     """An OpenAPI document.

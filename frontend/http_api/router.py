@@ -63,11 +63,13 @@ class Route:
             takes all that is left, at least one segment.
         methods: endpoint by method; "*" for every method that is not named.
         operations: what to document, by lower-case method; empty for an undocumented alias.
+        ignore_case: the fixed parts of the path are taken in any case of letters.
     """
 
     path: str
     methods: dict[str, Endpoint]
     operations: dict[str, Operation] = field(default_factory=dict)
+    ignore_case: bool = False
 
 
 class Match(NamedTuple):
@@ -92,7 +94,7 @@ class Router:
     ) -> None:
         self.routes = tuple(routes)
         self._refusal = refusal
-        self._compiled = [(_compile(route.path), route) for route in routes]
+        self._compiled = [(_compile(route), route) for route in routes]
         self._cache: dict[tuple[bytes, bytes], Match] = {}
 
     def match(self, method: bytes, target: bytes) -> Match:
@@ -175,11 +177,13 @@ def decode_path(raw: bytes) -> str:
     return path.rstrip("/") or "/" if path.startswith("/") and not path.startswith("//") else path
 
 
-def _compile(template: str) -> re.Pattern[str]:
+def _compile(route: Route) -> re.Pattern[str]:
+    template = route.path
+    flags = re.DOTALL | re.IGNORECASE if route.ignore_case else re.DOTALL
     if template.endswith("...}"):
         fixed, _, name = template[: -len("...}")].rpartition("{")
-        return re.compile(_segments(fixed) + f"(?P<{name}>.+)", re.DOTALL)
-    return re.compile(_segments(template), re.DOTALL)
+        return re.compile(_segments(fixed) + f"(?P<{name}>.+)", flags)
+    return re.compile(_segments(template), flags)
 
 
 def _segments(template: str) -> str:

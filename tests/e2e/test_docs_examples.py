@@ -6,6 +6,7 @@ import shutil
 import pytest
 from documents import ROOT, Terminal, blocks_of, matches, steps_of
 
+from tsl.protocol import workflow_errors
 from tsl.protocol.errors import TslError
 
 DOCS = ROOT / "docs"
@@ -15,7 +16,7 @@ PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md")]
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 _CODE = re.compile(r"```.*?^```", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`(?:[\w.]+/)*([\w]+\.py)`")
-_NEVER_ANSWERED = {"error", "handler_error", "prediction_error"}
+_NEVER_ANSWERED = {"error", "handler_error", "node_error", "prediction_error"}
 
 
 @pytest.mark.e2e
@@ -56,7 +57,7 @@ def test_the_table_of_errors_is_that_of_the_code():
 
     answered = {
         (each.http_status, each.standard_status or each.http_status, each.type_name)
-        for each in _all_errors(TslError)
+        for each in {*_all_errors(TslError), *_all_errors(workflow_errors.NodeError)}
         if each.code not in _NEVER_ANSWERED
     }
 

@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("protocol", "model_store", "backend", "frontend", "cli")
 PRODUCT = sorted(
-    path for package in (*OURS, "ts", "model_archiver") for path in (ROOT / package).rglob("*.py")
+    path
+    for package in (*OURS, "ts", "model_archiver", "workflow_archiver")
+    for path in (ROOT / package).rglob("*.py")
 )
 ALL = sorted(
     [
@@ -46,6 +48,7 @@ def test_there_is_something_to_check():
         *OURS,
         "ts",
         "model_archiver",
+        "workflow_archiver",
     }
 
 

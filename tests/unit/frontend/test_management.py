@@ -280,6 +280,60 @@ def test_a_registration_that_is_cancelled_leaves_nothing_behind(world, manager, 
     assert names(manager) == []
 
 
+# -- nodes of workflows
+
+
+def node(world, manager, url, **options):
+    """What a workflow does with one of its nodes."""
+
+    async def admit():
+        version = await manager._resolve(RegistrationRequest(url=url, initial_workers=0))
+        return await manager.admit(version, wait=True, **options)
+
+    return world.run(admit())
+
+
+def test_a_node_is_refused_when_its_name_has_any_version(world, manager, register, store):
+    register("m:1")
+
+    with pytest.raises(Conflict, match="A model m is already registered"):
+        node(world, manager, "m:2", alone=True)
+
+    assert names(manager) == [("m", "1")]
+    assert store.removed == [("m", "2")]
+
+
+def test_an_admission_that_is_cancelled_while_it_waits_for_the_name_lets_the_files_go(
+    world, manager, store
+):
+    slow = world.task(manager.register(RegistrationRequest(url="m:1")))
+    world.advance()
+    waiting = world.task(manager.register(RegistrationRequest(url="m:2")))
+    world.advance()
+
+    waiting.cancel()
+    world.advance()
+
+    assert store.removed == [("m", "2")]
+    slow.cancel()
+
+
+def test_withdrawing_takes_all_versions_away(world, manager, register, launcher, store):
+    register("m:1")
+    register("m:2")
+    register("other:1")
+
+    task = world.task(manager.withdraw("m"))
+    for fake in launcher.started[:2]:
+        world.advance()
+        fake.end(0)
+    world.run(task)
+
+    assert names(manager) == [("other", "1")]
+    assert store.removed == [("m", "1"), ("m", "2")]
+    world.run(manager.withdraw("m"))  # somebody else was quicker
+
+
 # -- in order
 
 

@@ -60,6 +60,16 @@ def models_of(file):
     return json.loads(properties["model_snapshot"])["models"]
 
 
+def test_nodes_of_workflows_are_left_out(world, recorder, registry, tmp_path):
+    registry.add(served("a"))
+    registry.add(served("w__a", workflow="w"))
+    registry.add(served("w__f", workflow="w", is_function=True))
+
+    world.run(recorder.record(SnapshotKind.STARTUP))
+
+    assert list(models_of(*files(tmp_path))) == ["a"]
+
+
 def test_a_snapshot_has_what_is_in_force(world, recorder, registry, tmp_path):
     registry.add(served("a", "1.0"))
     registry.add(served("a", "2.0", workers=(0, 0)))

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import pytest
 
-from tsl.protocol import errors
+from tsl.protocol import errors, workflow_errors
 from tsl.protocol.errors import (
     ConfigError,
     HandlerFailed,
@@ -32,15 +32,16 @@ def all_below(cls):
         yield from all_below(child)
 
 
-CLASSES = [cls for cls in all_below(TslError) if cls.__module__ == errors.__name__]
+MODULES = {module.__name__: module for module in (errors, workflow_errors)}
+CLASSES = [cls for cls in all_below(TslError) if cls.__module__ in MODULES]
 every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 
 
 def drawn_tree():
-    """The tree of the module docstring: name → (parent, status, standard status or None)."""
+    """The trees of the module docstrings: name → (parent, status, standard status or None)."""
     line = re.compile(r"^( *)((?:│ +)?[├└]──) (\w+) +(?:(\d+)(?: \(standard (\d+)\))?|as .*)$")
     found, parent = {}, "TslError"
-    for text in errors.__doc__.splitlines():
+    for text in "".join(module.__doc__ for module in MODULES.values()).splitlines():
         match = line.match(text.removeprefix("    "))
         if match is None:
             continue
@@ -53,7 +54,7 @@ def drawn_tree():
     return found
 
 
-def test_the_docstring_draws_every_class_once():
+def test_the_docstrings_draw_every_class_once():
     assert list(drawn_tree()) == [cls.__name__ for cls in in_source_order(CLASSES)]
 
 

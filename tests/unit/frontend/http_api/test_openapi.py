@@ -15,6 +15,10 @@ from tsl.frontend.http_api.routes import (
     management_routes,
     metrics_routes,
 )
+from tsl.frontend.http_api.workflow_routes import (
+    workflow_inference_routes,
+    workflow_management_routes,
+)
 from tsl.protocol.errors import ModelNotFound
 
 
@@ -48,8 +52,10 @@ def listener(*names):
     routes = common_routes(descriptions, health)
     if "inference" in names:
         routes += inference_routes(Anything(), Anything(), descriptions, open_inference=True)
+        routes += workflow_inference_routes(Anything(), descriptions)
     if "management" in names:
         routes += management_routes(Anything(), Anything(), descriptions)
+        routes += workflow_management_routes(Anything())
     if "metrics" in names:
         routes += metrics_routes(MetricsApi(Anything()))
     descriptions.describe(routes)
@@ -91,6 +97,7 @@ def test_each_listener_describes_itself_in_openapi(name, method, target):
 def test_what_is_documented_is_served_by_the_route_that_documents_it(name, method, path):
     router = Router(LISTENERS[name])
     target = path.replace("{model_name}", "m").replace("{model_version}", "1.0")
+    target = target.replace("{workflow_name}", "w")
     route = next(r for r in LISTENERS[name] if r.path == path and method in r.operations)
 
     found = router.match(method.upper().encode(), target.encode())
@@ -112,6 +119,7 @@ def test_what_is_served_and_no_alias_is_documented(name):
         "/v2/health/live",
         "/v2/health/ready",
         "/metrics/{rest...}",
+        "/wfpredict/{workflow_name}/{workflow_version}",
     }
 
 

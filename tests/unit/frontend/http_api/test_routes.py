@@ -12,6 +12,10 @@ from tsl.frontend.http_api.routes import (
     metrics_routes,
     platform_routes,
 )
+from tsl.frontend.http_api.workflow_routes import (
+    workflow_inference_routes,
+    workflow_management_routes,
+)
 from tsl.protocol.errors import MethodNotAllowed, ResourceNotFound
 
 
@@ -33,6 +37,8 @@ DESCRIPTIONS = ApiDescriptions("title", Api("registry"))
 COMMON = common_routes(DESCRIPTIONS, Api("health"))
 INFERENCE = inference_routes(Api("inference"), Api("health"), DESCRIPTIONS, open_inference=True)
 MANAGEMENT = management_routes(Api("management"), Api("health"), DESCRIPTIONS)
+INFERENCE += workflow_inference_routes(Api("workflows"), DESCRIPTIONS)
+MANAGEMENT += workflow_management_routes(Api("workflows"))
 METRICS = metrics_routes(Api("metrics"))
 
 ROUTERS = {
@@ -53,6 +59,7 @@ def found(listener, method, target):
 
 
 M, V = {"model_name": "m"}, {"model_name": "m", "model_version": "2"}
+W = {"workflow_name": "w"}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +102,14 @@ M, V = {"model_name": "m"}, {"model_name": "m", "model_version": "2"}
         ("POST", "/models/m/invoke", "inference.invoke", M),
         ("POST", "/m/predict", "inference.invoke", M),
         ("POST", "/m/2/predict", "inference.invoke", V),
+        ("POST", "/wfpredict/w", "workflows.predict", W),
+        ("GET", "/WFPredict/Ab", "workflows.predict", {"workflow_name": "Ab"}),
+        ("POST", "/wfpredict/w/1.0", "workflows.predict", {**W, "workflow_version": "1.0"}),
+        ("OPTIONS", "/wfpredict/w", "options", W),
+        ("POST", "/wfpredict", 404, {}),
+        ("POST", "/wfpredict/w/1.0/x", 404, {}),
+        ("GET", "/workflows", 404, {}),
+        ("POST", "/PREDICTIONS/m", 404, {}),
         ("GET", "/models", 404, {}),
         ("GET", "/metrics", 404, {}),
     ],
@@ -125,6 +140,14 @@ def test_the_inference_listener(method, target, endpoint, params):
         ("GET", "/models/m/2/set-default", 405, {}),
         ("GET", "/models/m/2/other", 404, {}),
         ("GET", "/v1/models/m", "health.v1_model", M),
+        ("GET", "/workflows", "workflows.list_workflows", {}),
+        ("POST", "/workflows?url=w.war", "workflows.register", {}),
+        ("PUT", "/workflows", 405, {}),
+        ("OPTIONS", "/workflows", 405, {}),
+        ("GET", "/workflows/w", "workflows.describe", W),
+        ("DELETE", "/workflows/w", "workflows.unregister", W),
+        ("POST", "/workflows/w", 405, {}),
+        ("POST", "/wfpredict/w", 404, {}),
         ("GET", "/predictions/m", 404, {}),
         ("GET", "/ping", 404, {}),
     ],
@@ -145,6 +168,8 @@ def test_the_management_listener(method, target, endpoint, params):
         ("GET", "/metrics/x", "metrics.metrics", {"rest": "x"}),
         ("GET", "/v1/models/m", "health.v1_model", M),
         ("GET", "/ping", "health.ping", {}),
+        ("POST", "/wfpredict/w", "workflows.predict", W),
+        ("GET", "/workflows/w", "workflows.describe", W),
     ],
 )
 def test_a_listener_that_serves_all(method, target, endpoint, params):
