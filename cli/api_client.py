@@ -1,4 +1,4 @@
-"""The few GET requests that ``tsl status`` makes to a running server's public API."""
+"""The requests that commands make to a running server's public API."""
 
 from __future__ import annotations
 
@@ -51,16 +51,44 @@ class ApiClient:
         Raises:
             NoAnswer: nobody answers, or not in JSON.
         """
-        connection = self._connection()
+        return self.call("GET", path)
+
+    def call(self, method: str, path: str, *, is_long: bool = False) -> tuple[int, Any]:
+        """Status and JSON of a request without a body.
+
+        Args:
+            method: of the request.
+            path: with its query.
+            is_long: wait as long as the server needs: it has its own limits for loading a model.
+
+        Raises:
+            NoAnswer: nobody answers, or not in JSON.
+        """
+        status, content = self._exchange(method, path, None if is_long else self._timeout_s)
         try:
-            connection.request("GET", path, headers=self._headers)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        except (OSError, http.client.HTTPException) as error:
-            msg = f"{self._address} does not answer: {error or type(error).__name__}"
-            raise NoAnswer(msg) from error
+            return status, json.loads(content)
         except ValueError as error:
             msg = f"{self._address}{path} answers something that is not JSON"
+            raise NoAnswer(msg) from error
+
+    def text(self, path: str) -> tuple[int, str]:
+        """Status and text of ``GET path``.
+
+        Raises:
+            NoAnswer: nobody answers.
+        """
+        status, content = self._exchange("GET", path, self._timeout_s)
+        return status, content.decode("utf-8", errors="replace")
+
+    def _exchange(self, method: str, path: str, timeout_s: float | None) -> tuple[int, bytes]:
+        connection = self._connection()
+        connection.timeout = timeout_s
+        try:
+            connection.request(method, path, headers=self._headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            msg = f"{self._address} does not answer: {error or type(error).__name__}"
             raise NoAnswer(msg) from error
         finally:
             connection.close()

@@ -14,8 +14,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line is not understood (click's own code)."""
     NOT_RUNNING = 3
-    """``tsl status``: no server runs."""
+    """No server runs."""
     UNHEALTHY = 4
-    """``tsl status``: a server runs and is not healthy, or does not answer."""
+    """A server runs and is not healthy, or does not answer."""
     INTERRUPTED = 130
     """Ctrl-C while waiting; what was waited for goes on."""

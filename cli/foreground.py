@@ -165,5 +165,7 @@ def _own_record(config: ServerConfig) -> ServerRecord:
         started_at=started_at,
         stop_within_s=config.drain_timeout_s + _STOP_MARGIN_S,
         needs_token=not config.disable_token_authorization,
+        log_dir=str(config.log_location.absolute()),
+        metrics_dir=str(config.metrics_location.absolute()),
         keys_file=str(config.keys_file.absolute()) if config.keys_file else "",
     )

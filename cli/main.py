@@ -17,16 +17,25 @@ from .exit_codes import ExitCode
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where a command lives and what it does."""
+    """Where a command lives, what it does, and its name in that module."""
 
     module: str
     help: str
+    attribute: str = "command"
 
 
 COMMANDS: Final = {
     "start": _Entry("tsl.cli.start", "Start a server."),
     "stop": _Entry("tsl.cli.stop", "Stop the server and wait until it is gone."),
     "status": _Entry("tsl.cli.status", "Show what the server serves and how it is."),
+    "models": _Entry("tsl.cli.models", "List what is served.", "models"),
+    "describe": _Entry("tsl.cli.models", "Describe a model and its workers.", "describe"),
+    "register": _Entry("tsl.cli.changes", "Serve another model.", "register"),
+    "scale": _Entry("tsl.cli.changes", "Change the number of a model's workers.", "scale"),
+    "unregister": _Entry("tsl.cli.changes", "Stop serving a model.", "unregister"),
+    "set-default": _Entry("tsl.cli.changes", "Choose the default version.", "set_default"),
+    "top": _Entry("tsl.cli.top", "Watch models, queues, rates and latencies."),
+    "logs": _Entry("tsl.cli.show_logs", "Print or follow the server's logs."),
     "token": _Entry("tsl.cli.token", "Print a key of the server."),
     "config": _Entry("tsl.cli.configuration", "Show and explain the settings."),
     "archive": _Entry("tsl.cli.archive", "Pack a model, or look into an archive."),
@@ -34,7 +43,7 @@ COMMANDS: Final = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it runs; the module's ``command`` is the command."""
+    """A group that imports a command when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of `COMMANDS`."""
@@ -47,9 +56,9 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        command = importlib.import_module(entry.module).command
+        command = getattr(importlib.import_module(entry.module), entry.attribute)
         if not isinstance(command, click.Command):
-            msg = f"{entry.module}.command is not a click command"
+            msg = f"{entry.module}.{entry.attribute} is not a click command"
             raise TypeError(msg)
         return command
 

@@ -38,6 +38,8 @@ class ServerRecord:
         stop_within_s: seconds it may take to stop.
         needs_token: whether requests have to show a key.
         keys_file: where fixed keys are read from; "" without one.
+        log_dir: folder of its logs.
+        metrics_dir: folder of its metric logs.
     """
 
     pid: int
@@ -50,6 +52,8 @@ class ServerRecord:
     stop_within_s: float
     needs_token: bool = True
     keys_file: str = ""
+    log_dir: str = ""
+    metrics_dir: str = ""
 
 
 class AlreadyRunning(Exception):

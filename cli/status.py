@@ -5,27 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
-from urllib.parse import quote, urlencode
+from typing import Any, Final
 
 import click
 
-from .api_client import ApiClient, NoAnswer
+from .api_client import NoAnswer
+from .connected import Api, CommandFailed, all_versions, connect, model_names
 from .exit_codes import ExitCode
-from .keys import CannotRenew, read_keys, usable_key
+from .keys import CannotRenew
 from .pidfile import ServerRecord
-from .running import NOT_RUNNING, pid_file_of
 from .tables import aligned
 
-_PAGE: Final = 100
 _HEADINGS: Final = ("MODEL", "VERSION", "STATE", "WORKERS", "QUEUE")
-
-
-class Api(Protocol):
-    """What status needs of an API; replaced by a fake in tests."""
-
-    def get(self, path: str) -> tuple[int, Any]:
-        """Status and JSON of ``GET path``; raises `NoAnswer`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +53,15 @@ def command() -> int:
 
     Exit code: 0 healthy, 3 no server runs, 4 unhealthy.
     """
-    record = pid_file_of(os.environ).read()
-    if record is None:
-        click.echo(NOT_RUNNING)
-        return ExitCode.NOT_RUNNING
-    keys = read_keys(record, os.environ)
     try:
-        inference = ApiClient(record.inference, usable_key(record, keys, "inference"))
-        management = ApiClient(record.management, usable_key(record, keys, "management"))
+        server = connect(os.environ)
+    except CommandFailed as error:
+        click.echo(str(error))
+        return error.code
     except CannotRenew as error:
-        click.echo(f"Process {record.pid} runs, but a key has expired: {error}")
+        click.echo(f"A server runs, but a key has expired: {error}")
         return ExitCode.UNHEALTHY
-    return show(record, inference, management)
+    return show(server.record, server.inference, server.management)
 
 
 def show(record: ServerRecord, inference: Api, management: Api) -> int:
@@ -90,6 +78,9 @@ def show(record: ServerRecord, inference: Api, management: Api) -> int:
     try:
         health = _health(inference)
         models = list(_models(management))
+    except CommandFailed as error:
+        click.echo(f"Process {record.pid} runs, but refuses: {error}")
+        return ExitCode.UNHEALTHY
     except NoAnswer as error:
         click.echo(f"Process {record.pid} runs, but {error}.")
         click.echo(f"If it has just been started, ask again; its log is in {record.working_dir}.")
@@ -103,35 +94,19 @@ def show(record: ServerRecord, inference: Api, management: Api) -> int:
 
 
 def _health(inference: Api) -> str:
-    status, body = inference.get("/ping")
+    status, body = inference.call("GET", "/ping")
     if status == 200:
         return "Healthy"
     return str(body.get("status") or body.get("message") or f"Unhealthy ({status})")
 
 
 def _models(management: Api) -> Iterator[ModelStatus]:
-    token: str | None = None
-    while True:
-        query = {"limit": str(_PAGE)} | ({"next_page_token": token} if token else {})
-        page = _ok(management, f"/models?{urlencode(query)}")
-        for model in page["models"]:
-            versions = _ok(management, f"/models/{quote(model['modelName'], safe='')}/all")
-            yield from map(_model_status, versions)
-        token = page.get("nextPageToken")
-        if not token:
-            return
+    for name in model_names(management):
+        yield from map(model_status, all_versions(management, name))
 
 
-def _ok(api: Api, path: str) -> Any:
-    status, body = api.get(path)
-    if status != 200:
-        reason = body.get("message") if isinstance(body, dict) else None
-        msg = f"GET {path} is answered with {status}: {reason or 'no reason given'}"
-        raise NoAnswer(msg)
-    return body
-
-
-def _model_status(described: Mapping[str, Any]) -> ModelStatus:
+def model_status(described: Mapping[str, Any]) -> ModelStatus:
+    """How a described version is."""
     workers = described.get("workers") or []
     return ModelStatus(
         name=described["modelName"],

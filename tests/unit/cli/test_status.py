@@ -15,7 +15,8 @@ class FakeApi:
     def __init__(self, answers):
         self.answers = answers
 
-    def get(self, path):
+    def call(self, method, path, *, is_long=False):
+        assert (method, is_long) == ("GET", False)
         if path not in self.answers:
             raise NoAnswer(f"{path} does not answer")
         return self.answers[path]
@@ -99,7 +100,7 @@ def test_a_refusal_is_shown_with_its_reason(record, capsys):
     management = FakeApi({"/models?limit=100": (400, {"message": "Token Authorization failed"})})
 
     assert show(record, HEALTHY, management) == 4
-    assert "400: Token Authorization failed" in capsys.readouterr().out
+    assert "refuses: Token Authorization failed" in capsys.readouterr().out
 
 
 def test_no_models_is_said_in_words():
