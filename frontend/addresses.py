@@ -68,7 +68,7 @@ class Address:
             return cls._parse_unix(text.removeprefix("unix:"))
         match = _URL.fullmatch(text)
         if match is None:
-            msg = "expected http://host, http://host:port or unix:/path"
+            msg = "expected http://host, http://host:port, https://host:port or unix:/path"
             raise ValueError(msg)
         scheme: Scheme = "https" if match["scheme"] == "https" else "http"
         default_port = https_port if scheme == "https" else http_port

@@ -52,6 +52,7 @@ from .metrics.server_stats import ServerStats
 from .metrics.system import SystemMetrics
 from .registry import ModelRegistry
 from .snapshots import SnapshotRecorder
+from .tls import Certificate, KeyMaterial
 from .worker_listener import WorkerListener
 from .worker_plans import WorkerPlanner
 from .workflows import WorkflowManager
@@ -68,6 +69,7 @@ class Parts:
         connections: live client connections of all listeners.
         authorizer: knows the keys; None while tokens are off.
         key_file: where it leaves them for clients.
+        certificate: of the listeners with ``https``; None without one.
     """
 
     registry: ModelRegistry
@@ -87,6 +89,7 @@ class Parts:
     access_log: AccessLog | JsonAccessLog | None
     authorizer: Authorizer | None
     key_file: KeyFile
+    certificate: Certificate | None
 
 
 def assemble(
@@ -95,7 +98,7 @@ def assemble(
     """Build everything; nothing is started and no socket is opened.
 
     Raises:
-        ConfigError: the keys that the configuration names cannot be used.
+        ConfigError: the keys or the certificate that the configuration names cannot be used.
     """
     log_settings = LogSettings.of(config)
     lines = LineWriter(console=bool(log_settings.on_console))
@@ -154,7 +157,8 @@ def assemble(
     )
     access_log = _access_log(log_settings, lines)
     shared = _Shared(config, measuring.stats, access_log, connections)
-    named = _listeners(config, apis, shared)
+    certificate = _certificate(config)
+    named = _listeners(config, apis, shared, certificate)
     return Parts(
         registry=registry,
         store=store,
@@ -173,6 +177,7 @@ def assemble(
         access_log=access_log,
         authorizer=authorizer,
         key_file=key_file,
+        certificate=certificate,
     )
 
 
@@ -318,7 +323,27 @@ class _Shared:
         )
 
 
-def _listeners(config: ServerConfig, apis: _Apis, shared: _Shared) -> dict[str, Listener]:
+def _certificate(config: ServerConfig) -> Certificate | None:
+    """The certificate, if an address needs one."""
+    addresses = [config.inference_address, config.management_address]
+    if config.enable_metrics_api:
+        addresses.append(config.metrics_address)
+    if not any(address.scheme == "https" for address in addresses):
+        return None
+    return Certificate(
+        KeyMaterial(
+            keystore=config.keystore,
+            keystore_pass=config.keystore_pass,
+            keystore_type=config.keystore_type,
+            private_key_file=config.private_key_file,
+            certificate_file=config.certificate_file,
+        )
+    )
+
+
+def _listeners(
+    config: ServerConfig, apis: _Apis, shared: _Shared, certificate: Certificate | None
+) -> dict[str, Listener]:
     """Listener by API name; APIs with equal addresses share one."""
     addresses = {
         "inference": config.inference_address,
@@ -333,7 +358,8 @@ def _listeners(config: ServerConfig, apis: _Apis, shared: _Shared) -> dict[str, 
         if {"inference", "management"} <= set(names) and config.enable_metrics_api:
             names = [*addresses]
         if address not in listeners:
-            listeners[address] = Listener(address, shared.context(apis.router(*names)))
+            tls = certificate.context if certificate and address.scheme == "https" else None
+            listeners[address] = Listener(address, shared.context(apis.router(*names)), tls)
     return {name: listeners[address] for name, address in addresses.items()}
 
 

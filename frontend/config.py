@@ -71,7 +71,7 @@ class ServerConfig(MeasuringConfig):
         "inference_address",
         address(80, 443),
         "http://127.0.0.1:8080",
-        "Where the inference API listens: `http://host[:port]` or `unix:/path`.",
+        "Where the inference API listens: `http://host[:port]`, `https://host[:port]` or `unix:/path`.",
     )
     management_address: Address = setting(
         "management_address",

@@ -14,7 +14,6 @@ import javaproperties
 
 from tsl.protocol.errors import ConfigError
 
-from .addresses import Address
 from .config_fields import Setting, UnusableValue, boolean
 
 FROM_DEFAULT: Final = "default"
@@ -189,11 +188,6 @@ class _Merge:
         value = found.value
         if isinstance(value, str):
             value = self._parse(declared, found, value.strip())
-        if isinstance(value, Address) and value.scheme == "https":
-            self._problems.append(
-                f"{found.spelled}={value.url}: this version does not serve https yet. Use http:// "
-                "and let a proxy in front of the server do the encryption."
-            )
         return value
 
     def _parse(self, declared: Setting, found: _Found, written: str) -> Any:

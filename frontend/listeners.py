@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tsl.protocol.errors import ConfigError
 from .addresses import Address
 from .http_api.connection import HttpConnection
 from .http_api.context import HttpContext
+from .tls_listener import TlsAcceptor
 
 BACKLOG: Final = 2048
 
@@ -31,11 +33,16 @@ class Listener:
     Args:
         address: where; port 0 lets the system choose.
         context: what its connections share.
+        tls: for an ``https`` address.
     """
 
-    def __init__(self, address: Address, context: HttpContext) -> None:
+    def __init__(
+        self, address: Address, context: HttpContext, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.address = address
         self.context = context
+        self._tls = tls
+        self._acceptor: TlsAcceptor | None = None
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
 
@@ -57,7 +64,12 @@ class Listener:
         assert self._socket is not None
         factory: Callable[[], HttpConnection] = lambda: HttpConnection(self.context)  # noqa: E731
         loop = asyncio.get_running_loop()
-        if self.address.scheme == "unix":
+        if self._tls is not None:
+            standard = self.context.standard_status_codes
+            self._acceptor = TlsAcceptor(
+                self._socket, self._tls, factory, standard_status_codes=standard
+            )
+        elif self.address.scheme == "unix":
             self._server = await loop.create_unix_server(
                 factory, sock=self._socket, backlog=BACKLOG
             )
@@ -66,7 +78,10 @@ class Listener:
 
     def close(self) -> None:
         """Refuse new connections; existing ones go on."""
-        if self._server is not None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
+        elif self._server is not None:
             self._server.close()
             self._server = None
         elif self._socket is not None:

@@ -183,6 +183,8 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), SWEEP_S)
             _sweep(parts)
+            if parts.certificate is not None:
+                parts.certificate.refresh()
         for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -25,6 +25,7 @@ The tree::
     ├── Unauthorized              400 (standard 401)
     │   └── WrongKey              400 (standard 403)
     ├── Forbidden                 403
+    ├── HttpsRequired             403 (standard 400)
     ├── UrlNotAllowed             404 (standard 403)
     ├── ResourceNotFound          404
     ├── ModelNotFound             404
@@ -234,6 +235,17 @@ class Forbidden(TslError):
     http_status = 403
     grpc_status = "PERMISSION_DENIED"
     default_message = "This is not allowed."
+
+
+class HttpsRequired(TslError):
+    """A client speaks plain HTTP on a port with TLS."""
+
+    code = "https_required"
+    type_name = "HttpsRequiredException"
+    http_status = 403
+    standard_status = 400
+    grpc_status = "FAILED_PRECONDITION"
+    default_message = "This port accepts HTTPS requests only."
 
 
 class UrlNotAllowed(TslError):

@@ -65,11 +65,12 @@ class HttpPlay:
 
     Args:
         transport: a `FakeTransport` of the test's own.
+        below: with TLS, the one that carries it.
         context: keyword arguments of `HttpContext` to override.
         limits: all others are limits.
     """
 
-    def __init__(self, *, transport=None, context=None, **limits):
+    def __init__(self, *, transport=None, below=None, context=None, **limits):
         self.clock = FakeClock()
         self.stats = RecordingStats()
         self.access_log = RecordingAccessLog()
@@ -88,14 +89,14 @@ class HttpPlay:
             "connections": self.connections,
         }
         self.context = HttpContext(**(given | (context or {})))
-        self.connection, self.transport = self.connect(transport)
+        self.connection, self.transport = self.connect(transport, below)
 
-    def connect(self, transport=None):
+    def connect(self, transport=None, below=None):
         """Another connection to the same listener."""
         connection = HttpConnection(self.context)
         transport = transport or FakeTransport()
         transport.set_protocol(connection)
-        connection.connection_made(transport)
+        connection.connection_made(transport, below)
         return connection, transport
 
     # -- the client ------------------------------------------------------------------------------

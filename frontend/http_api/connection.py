@@ -86,11 +86,18 @@ class HttpConnection(asyncio.Protocol):
 
     # -- events of the transport -----------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected; beyond the limit of connections it is turned away."""
+    def connection_made(
+        self, transport: asyncio.BaseTransport, below: asyncio.WriteTransport | None = None
+    ) -> None:
+        """A client connected; beyond the limit of connections it is turned away.
+
+        Args:
+            transport: the connection.
+            below: with TLS, the transport that carries it.
+        """
         context = self.context
         self._transport = cast("asyncio.Transport", transport)
-        self._flow = FlowControl(self._transport)
+        self._flow = FlowControl(self._transport, below)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.peer = f"/{peer[0]}:{peer[1]}".encode("ascii", "replace")
@@ -130,7 +137,8 @@ class HttpConnection(asyncio.Protocol):
         self._is_last = True
         if self._is_closing or self.is_idle:
             return False  # close
-        if self._may_listen():
+        # TLS ends in both directions at once: such a client cannot be answered.
+        if self._transport.can_write_eof() and self._may_listen():
             self._has_ended = True
             return True
         self._leave()

@@ -23,12 +23,20 @@ class Producer(Protocol):
 
 
 class FlowControl:
-    """Pausing and resuming for one transport."""
+    """Pausing and resuming for one transport.
 
-    __slots__ = ("_is_reading", "_producer", "_transport", "_unsent_bytes", "is_writable")
+    Args:
+        transport: what the connection writes to.
+        below: with TLS, the transport that carries it: it has a buffer of its own.
+    """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    __slots__ = ("_below", "_is_reading", "_producer", "_transport", "_unsent_bytes", "is_writable")
+
+    def __init__(
+        self, transport: asyncio.Transport, below: asyncio.WriteTransport | None = None
+    ) -> None:
         self._transport = transport
+        self._below = below
         self._is_reading = True
         self._producer: Producer | None = None
         self._unsent_bytes: float = math.inf
@@ -49,7 +57,7 @@ class FlowControl:
     def pause_writing(self) -> None:
         """The client is slower than we are."""
         self.is_writable = False
-        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._unsent_bytes = self._size()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -59,12 +67,16 @@ class FlowControl:
 
     def has_unsent(self) -> bool:
         """Whether the client has not taken all that was sent to it."""
-        return self._transport.get_write_buffer_size() > 0
+        return self._size() > 0
 
     def has_progressed(self) -> bool:
         """Whether the client has taken anything since this was asked last, or since the pause."""
-        before, self._unsent_bytes = self._unsent_bytes, self._transport.get_write_buffer_size()
+        before, self._unsent_bytes = self._unsent_bytes, self._size()
         return self._unsent_bytes < before
+
+    def _size(self) -> int:
+        size = self._transport.get_write_buffer_size()
+        return size if self._below is None else size + self._below.get_write_buffer_size()
 
     def hold(self, producer: Producer) -> None:
         """Pause a producer until the client has caught up; once is enough."""

@@ -303,7 +303,6 @@ def test_the_inference_protocol_variable_beats_the_file_unless_empty(value, expe
         ("keep_alive_timeout=nan", "expected a number of seconds above 0"),
         ("number_of_gpu=x", "expected a whole number of at least 0"),
         ("inference_address=127.0.0.1:80", "expected http://host"),
-        ("inference_address=https://h", "does not serve https yet"),
         ("status_codes=best", "expected one of torchserve, standard"),
         ("worker_start=thread", "expected one of auto, fork, spawn"),
         ("blacklist_env_vars=(", "is not a regular expression"),

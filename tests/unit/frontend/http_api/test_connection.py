@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
@@ -588,6 +589,43 @@ def test_a_transport_that_cannot_close_half_is_closed():
 
     assert play.transport.is_lost
     assert play.response().status == 200
+
+
+def test_a_last_response_is_not_cut_while_it_is_below_tls():
+    below = FakeTransport(asyncio.Protocol())
+    play = HttpPlay(
+        client_write_s=10, linger_s=2, transport=TlsTransport(can_write_eof=False), below=below
+    )
+    below.stall()
+    below.write(b"x" * 100_000)
+    play.feed(request(headers=[("Connection", "close")]))
+
+    for _ in range(20):
+        play.tick(9)
+        below.take(1)
+    assert not play.transport.is_aborted
+
+    play.tick(10)
+    play.tick(10)
+    assert play.transport.is_aborted
+
+
+class TlsTransport(FakeTransport):
+    """Closing takes as long as the client takes for its part."""
+
+    def close(self):
+        self._is_closing = True
+
+
+def test_over_tls_a_client_that_ends_its_side_has_left():
+    """TLS is closed for both directions at once, so even one that could listen is not answered."""
+    play = HttpPlay(transport=FakeTransport(can_write_eof=False))
+    play.feed(request("/later", headers=[("Connection", "close")]))
+
+    play.transport.end_of_stream()
+
+    assert play.jobs[0].is_settled
+    assert play.transport.is_lost
 
 
 # -- the end of the client's stream -------------------------------------------------------------------------

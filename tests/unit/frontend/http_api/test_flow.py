@@ -84,3 +84,19 @@ def test_nothing_is_unsent_when_all_is_taken(flow, transport):
     transport.write(b"x")
 
     assert not flow.has_unsent()
+
+
+def test_what_lies_below_tls_counts_as_well(transport):
+    """TLS hands all it has to the transport below, and then has nothing left to send itself."""
+    below = FakeTransport(Quiet())
+    flow = FlowControl(transport, below)
+    below.stall()
+    below.write(b"x" * 100)
+    assert flow.has_unsent()
+    assert [flow.has_progressed(), flow.has_progressed()] == [True, False]
+
+    below.take(1)
+    assert flow.has_progressed()
+
+    below.take()
+    assert not flow.has_unsent()
