@@ -20,6 +20,7 @@ from .messages import (
     JSON_TYPE,
     KEEP_ALIVE,
     LAST_CHUNK,
+    STREAM_NEXT,
     Request,
     handler_headers,
     json_body,
@@ -221,6 +222,8 @@ class Exchange:
         if sse.is_wanted(self.request.accept) and "content-type" not in names:
             self._is_sse = True
             lines += sse.CONTENT_TYPE
+        if "ts_stream_next" not in names:
+            lines += STREAM_NEXT
         head = self._head(self.status, chunk.phrase, lines, self._cors_without(names))
         if self.status in _NO_BODY:
             head += self._closing(self.status)

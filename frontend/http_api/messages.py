@@ -21,6 +21,8 @@ FIXED_HEADERS: Final = (
 )
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
+STREAM_NEXT: Final = b"ts_stream_next: true\r\n"
+"""What TorchServe's clients tell a stream by."""
 JSON_TYPE: Final = b"content-type: application/json\r\n"
 KEEP_ALIVE: Final = b"connection: keep-alive\r\n\r\n"
 CLOSE: Final = b"connection: close\r\n\r\n"

@@ -353,8 +353,18 @@ def test_a_stream_is_chunked_and_each_piece_leaves_at_once():
     assert response.is_complete
     assert response.header("transfer-encoding") == "chunked"
     assert response.header("content-length") is None
+    assert response.header("ts_stream_next") == "true"
     assert response.header("connection") == "keep-alive"
     assert not play.is_closed
+
+
+def test_a_handler_may_mark_its_stream_itself():
+    play = later()
+
+    play.chunk(b"one", headers=["ts_stream_next", "perhaps"])
+
+    assert play.transport.sent.count(b"ts_stream_next") == 1
+    assert play.response().header("ts_stream_next") == "perhaps"
 
 
 def test_empty_pieces_do_not_end_a_stream():
