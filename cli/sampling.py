@@ -10,18 +10,21 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from .api_client import NoAnswer
-from .connected import Connected, all_versions, model_names
+from .connected import Connected, all_versions, default_version, model_names
 from .status import ModelStatus, model_status
 
 _DURATION: Final = "tsl_request_duration_seconds"
 _QUEUE_TIME: Final = "tsl_queue_time_seconds"
 _ERRORS: Final = "tsl_errors_total"
 _IN_FLIGHT: Final = "tsl_in_flight"
+_NO_VERSION: Final = "default"
+"""How requests are counted whose path named no version."""
 _FAMILIES: Final = frozenset({_DURATION, _QUEUE_TIME, "tsl_errors", _ERRORS, _IN_FLIGHT})
 
 Values = Mapping[tuple[str, str, str], Mapping[str, float]]
@@ -37,12 +40,14 @@ class Look:
         models: how each version is.
         memory_bytes: of its workers, by model and version.
         values: counters; empty when the metrics page has none.
+        defaults: the default version of each model.
     """
 
     at: float
     models: tuple[ModelStatus, ...]
     memory_bytes: Mapping[tuple[str, str], int]
     values: Values
+    defaults: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +81,20 @@ def look(server: Connected) -> Look:
     Raises:
         CommandFailed, NoAnswer: the management API does not tell.
     """
-    described = [
-        each
-        for name in model_names(server.management)
-        for each in all_versions(server.management, name)
-    ]
+    by_name = {
+        name: all_versions(server.management, name) for name in model_names(server.management)
+    }
+    described = list(chain.from_iterable(by_name.values()))
     return Look(
         time.monotonic(),
         tuple(map(model_status, described)),
         {(each["modelName"], each["modelVersion"]): _memory(each) for each in described},
         _page(server),
+        {
+            name: default_version(server.management, name, versions)
+            for name, versions in by_name.items()
+            if versions
+        },
     )
 
 
@@ -125,14 +134,21 @@ def rows(before: Look, now: Look) -> list[Row]:
 
 
 def _row(status: ModelStatus, before: Look, now: Look, elapsed_s: float) -> Row:
+    versions = [status.version]
+    if now.defaults.get(status.name) == status.version:
+        versions.append(_NO_VERSION)
+
     def delta(name: str) -> dict[str, float]:
         """Growth since the look before, by upper bound. A counter that fell began anew."""
-        key = (name, status.name, status.version)
-        old = before.values.get(key, {})
-        return {
-            bound: value - old.get(bound, 0.0) if value >= old.get(bound, 0.0) else value
-            for bound, value in now.values.get(key, {}).items()
-        }
+        grown: dict[str, float] = {}
+        for version in versions:
+            key = (name, status.name, version)
+            old = before.values.get(key, {})
+            for bound, value in now.values.get(key, {}).items():
+                known = old.get(bound, 0.0)
+                more = value - known if value >= known else value
+                grown[bound] = grown.get(bound, 0.0) + more
+        return grown
 
     has_page = bool(now.values)
     queued = delta(f"{_QUEUE_TIME}_count").get("", 0.0)

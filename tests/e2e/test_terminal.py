@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 
 import pytest
 from serving import TSL, RunningServer, eventually, workers
@@ -75,13 +76,27 @@ def test_what_the_server_refuses_is_told_in_its_words(running):
     assert err == "Model not found: nowhere\n"
 
 
-def test_top_shows_what_is_served(running):
-    code, out, _ = tsl(running, "top --json --interval 0.1")
+def test_top_shows_what_is_served_and_asked(running):
+    key = json.loads((running.folder / "key_file.json").read_text())["inference"]["key"]
+    is_done = threading.Event()
+
+    def ask():
+        while not is_done.wait(0.01):
+            running.predict("echo", b"x", headers={"Authorization": f"Bearer {key}"})
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        code, out, _ = tsl(running, "top --json --interval 1")
+    finally:
+        is_done.set()
+        asking.join()
 
     assert code == 0
     (row,) = json.loads(out)
     assert (row["name"], row["state"], row["ready"]) == ("echo", "ready", 1)
-    assert row["requests_per_s"] == 0
+    assert row["requests_per_s"] > 0
+    assert 0 < row["p50_ms"] <= row["p99_ms"]
 
 
 def test_logs_shows_and_follows(running):

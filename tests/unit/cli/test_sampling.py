@@ -13,9 +13,9 @@ from tsl.cli.status import ModelStatus
 READY = ModelStatus("m", "1.0", 1, 1, 3)
 
 
-def page(count, *, slow=0, errors=0, waited_s=0.0):
+def page(count, *, slow=0, errors=0, waited_s=0.0, version="1.0"):
     """A metrics page after so many answers, some of them slow."""
-    model = 'model_name="m",model_version="1.0"'
+    model = f'model_name="m",model_version="{version}"'
     return f"""\
 # TYPE tsl_request_duration_seconds histogram
 tsl_request_duration_seconds_bucket{{{model},le="0.1"}} {count - slow}
@@ -37,8 +37,8 @@ other{{{model}}} 99
 """
 
 
-def look_at(at, text=""):
-    return Look(at, (READY,), {("m", "1.0"): 5}, read_page(text))
+def look_at(at, text="", defaults=None):
+    return Look(at, (READY,), {("m", "1.0"): 5}, read_page(text), defaults or {})
 
 
 def test_rates_are_differences_over_time():
@@ -58,6 +58,19 @@ def test_counters_that_fell_began_anew():
     (row,) = rows(look_at(0, page(1000)), look_at(1, page(10)))
 
     assert row.requests_per_s == 10
+
+
+@pytest.mark.parametrize(("default", "expected"), [("1.0", 8), ("2.0", 5)])
+def test_requests_without_a_version_belong_to_the_default_one(default, expected):
+    """Its histograms are added to those of the requests that named it."""
+
+    def at(moment, named, unnamed):
+        values = {**read_page(page(named)), **read_page(page(unnamed, version="default"))}
+        return Look(moment, (READY,), {}, values, {"m": default})
+
+    (row,) = rows(at(0, 10, 100), at(1, 15, 103))
+
+    assert row.requests_per_s == expected
 
 
 def test_nothing_happened():
@@ -135,4 +148,5 @@ def test_a_look_needs_the_models_and_takes_the_page_if_there_is_one(metrics, has
 
     assert [(status.name, status.state) for status in seen.models] == [("m", "degraded")]
     assert seen.memory_bytes == {("m", "1.0"): 7}
+    assert seen.defaults == {"m": "1.0"}
     assert bool(seen.values) == has_values
