@@ -89,7 +89,7 @@ def _torchserve(words: list[str], environ: Mapping[str, str]) -> list[str]:
     is_kserve = bool(environ.get("PROTOCOL_VERSION")) or str(options.model_store).startswith(
         _KSERVE_MOUNT
     )
-    return _server([*start_words(options), *(_kserve() if is_kserve else [])], environ)
+    return _server([*start_words(options), *(_kserve(environ) if is_kserve else [])], environ)
 
 
 def _server(words: list[str], environ: Mapping[str, str]) -> list[str]:
@@ -109,9 +109,12 @@ def _serve_words(environ: Mapping[str, str], root: Path) -> list[str]:
 # -- platforms -------------------------------------------------------------------------------
 
 
-def _kserve() -> list[str]:
+def _kserve(environ: Mapping[str, str]) -> list[str]:
     """KServe's configuration file puts the server behind a wrapper that is not needed here."""
-    return _set({"inference_address": f"{_ANY_HOST}:{_KSERVE_PORT}", **_NO_TOKENS})
+    settings = {"inference_address": f"{_ANY_HOST}:{_KSERVE_PORT}", **_NO_TOKENS}
+    if environ.get("PROTOCOL_VERSION", "").startswith("grpc"):
+        settings["grpc_inference_address"] = "0.0.0.0"  # noqa: S104  (the container's own network)
+    return _set(settings)
 
 
 def _is_vertex(environ: Mapping[str, str]) -> bool:

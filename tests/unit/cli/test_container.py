@@ -115,6 +115,13 @@ def test_kserve_gets_its_port_without_a_wrapper_and_without_tokens(environ):
     }
 
 
+def test_kserve_opens_grpc_to_the_pod_when_it_asks_for_it():
+    found = settings(KSERVE, {"PROTOCOL_VERSION": "grpc-v2"})
+
+    assert found["grpc_inference_address"] == "0.0.0.0"
+    assert "grpc_inference_address" not in settings(KSERVE, {"PROTOCOL_VERSION": "v2"})
+
+
 @pytest.mark.parametrize(
     ("environ", "more"),
     [
