@@ -33,9 +33,9 @@ from .frames import (
     Pairs,
     Part,
     Predict,
-    Reply,
     Result,
     Row,
+    new_reply,
 )
 
 PREFIX: Final = struct.Struct(">II")
@@ -258,7 +258,7 @@ def _decode_result(fields: list[Any], view: memoryview) -> Result:
         # As `_Bodies.take`, without the call: this is done for every request.
         if type(size) is not int or not 0 <= size <= end - at:
             raise ProtocolError(BODIES_DO_NOT_FIT)
-        replies.append(Reply(status, phrase, headers, error, view[at : at + size]))
+        replies.append(new_reply((status, phrase, headers, error, view[at : at + size])))
         at += size
     if at != end:
         raise ProtocolError(BYTES_LEFT_OVER)

@@ -13,6 +13,8 @@ Header pairs (`Headers`) are flat: ``[name, value, name, value, …]``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
 PROTOCOL_VERSION: Final = 1
@@ -122,6 +124,13 @@ class Row(NamedTuple):
     parts: list[Part]
 
 
+new_part: Final[Callable[[tuple[str, str, Buffer]], Part]] = partial(tuple.__new__, Part)
+new_row: Final[Callable[[tuple[str, Headers, list[str], list[Part]]], Row]] = partial(
+    tuple.__new__, Row
+)
+"""A `Part` or `Row` of a tuple: for the way of a request, at two thirds of the price."""
+
+
 class Predict(NamedTuple):
     """Front end → worker: run the handler on these rows. Answered by `Result` or `Failure`.
 
@@ -150,6 +159,11 @@ class Reply(NamedTuple):
     headers: list[str]
     error: str
     body: Buffer
+
+
+new_reply: Final[Callable[[tuple[int, str, list[str], str, Buffer]], Reply]] = partial(
+    tuple.__new__, Reply
+)
 
 
 class Result(NamedTuple):

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 import multipart
 
 from tsl.protocol.errors import InvalidRequest
-from tsl.protocol.frames import Part
+from tsl.protocol.frames import Part, new_part
 
 MAX_PARTS: Final = 1024
 """Fields of a form at most; the body's size is limited before."""
@@ -43,13 +43,13 @@ def parts_of(content_type: str, body: bytes) -> list[Part]:
         InvalidRequest: the body is declared as a form and is none.
     """
     if not content_type:
-        return [Part("body", "", body)]
+        return [new_part(("body", "", body))]
     media_type, options = _parse_content_type(content_type)
     if media_type == _URLENCODED:
         return urlencoded_parts(body)
     if media_type == "multipart/form-data" and options.get("boundary"):
         return _checked(_multipart_parts(body, options["boundary"]))
-    return [Part("body", media_type, body)]
+    return [new_part(("body", media_type, body))]
 
 
 def _checked(parts: list[Part]) -> list[Part]:

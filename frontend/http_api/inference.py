@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tsl.protocol.errors import InvalidRequest
-from tsl.protocol.frames import Part, Row
+from tsl.protocol.frames import Part, new_row
 
 from ..jobs import Job
 from ..registry import ModelRegistry
@@ -80,7 +80,7 @@ class InferenceApi:
         request = exchange.request
         served = self._registry.get(name, version)
         now = request.started_at
-        row = Row(exchange.request_id, request.headers, properties, parts)
+        row = new_row((exchange.request_id, request.headers, properties, parts))
         limited = request.timeout_ms or served.client_timeout_s
         job = Job(
             row, exchange, now, deadline_of(exchange, served.client_timeout_s) if limited else None

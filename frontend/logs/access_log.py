@@ -21,28 +21,24 @@ class AccessLog:
         with_ids: whether the request's id comes behind TorchServe's fields.
     """
 
-    __slots__ = ("_add", "_format")
+    __slots__ = ("_add", "_with_ids")
 
     def __init__(self, add: Callable[[bytes], None], *, with_ids: bool = False) -> None:
         self._add = add
-        # `%.0b` takes an argument and shows nothing of it.
-        self._format = b'%b "%b %b HTTP/1.%d" %d %d' + (b" %b" if with_ids else b"%.0b")
+        self._with_ids = with_ids
 
     def add(self, peer: bytes, request: Request, status: int, request_id: str) -> None:
         """Note a request whose response is complete, or whose client left (status 499)."""
         started = request.started_at
-        self._add(
-            self._format
-            % (
-                peer,
-                request.method,
-                request.target,
-                request.is_http_1_1,
-                status,
-                int((monotonic() - started) * 1000) if started else 0,
-                request_id.encode(),
-            )
+        line = b'%b "%b %b HTTP/1.%d" %d %d' % (
+            peer,
+            request.method,
+            request.target,
+            request.is_http_1_1,
+            status,
+            int((monotonic() - started) * 1000) if started else 0,
         )
+        self._add(line + b" " + request_id.encode() if self._with_ids else line)
 
     def add_call(self, peer: str, method: str, code: int, started_at: float) -> None:
         """Note a gRPC call that has ended.

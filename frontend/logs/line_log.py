@@ -1,8 +1,8 @@
 """Logs that are written from the hot path: one append per line, the rest in a thread.
 
 A call of the standard library's logging costs 7 µs, an append here 0.1 µs. Lines are collected
-under the millisecond in which they came; ten times a second they go to a thread, which makes time
-stamps, joins and writes. The thread is there because a write can block (a full pipe, a slow
+under the millisecond in which their turn of the event loop began to log; ten times a second they go
+to a thread, which makes time stamps, joins and writes. The thread is there because a write can block (a full pipe, a slow
 disk), and the event loop must not. When it cannot keep up, lines are dropped and counted, and the
 log says so.
 """
@@ -31,7 +31,7 @@ WRITER_THREAD: Final = "line-log"
 """Name of the threads that write; one that lives on after `close` is stuck for good."""
 
 Group: TypeAlias = tuple[int, list[bytes]]
-"""Milliseconds since the epoch, and the lines of that millisecond."""
+"""Milliseconds since the epoch, and the lines of that moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class LineStyle:
             stamp = iso_stamp(tick) if self.is_iso else local_stamp(tick)
             before = self.before.replace(b"{time}", stamp)
             after = self.after.replace(b"{seconds}", b"%d" % (tick // 1000))
-            parts += (before, (after + before).join(texts), after)
+            # A text may be several lines; then each of them is treated as one.
+            parts += (before, b"\n".join(texts).replace(b"\n", after + before), after)
         return b"".join(parts)
 
 
@@ -105,24 +106,31 @@ class LineLog:
         self._wake = wake
         self._groups: list[Group] = []
         self._count = 0  # lines in all groups but the last
-        self._tick = -1
-        self._append: Callable[[bytes], None] = self._drop
+        self._append: Callable[[bytes], None] = self._begin_turn
 
     def add(self, text: bytes) -> None:
         """Log one line, without a line break."""
-        tick = int(time.time() * 1000)
-        if tick != self._tick:
-            self._turn(tick)
         self._append(text)
 
-    def _turn(self, tick: int) -> None:
-        """A new millisecond: here is the time for everything that is not needed per line."""
-        self._tick = tick
+    def _begin_turn(self, text: bytes) -> None:
+        """The first line of a turn of the loop: what need not be done for each line is done here."""
+        asyncio.get_running_loop().call_soon(self._end_turn)
+        self._open_group(int(time.time() * 1000))
+        self._append(text)
+
+    def _end_turn(self) -> None:
+        self._append = self._begin_turn
+
+    def _open_group(self, tick: int) -> None:
         groups = self._groups
         if groups:
             self._count += len(groups[-1][1])
             if self._count >= MAX_PENDING_LINES:
                 self._append = self._drop
+                return
+            if groups[-1][0] == tick:
+                self._count -= len(groups[-1][1])
+                self._append = groups[-1][1].append
                 return
         texts: list[bytes] = []
         groups.append((tick, texts))
@@ -137,7 +145,7 @@ class LineLog:
         """Everything that waits to be written."""
         groups, self._groups = self._groups, []
         self._count = 0
-        self._tick = -1  # the next line begins a group
+        self._append = self._begin_turn  # the next line begins a group
         if self.dropped != self._reported and groups:
             note = self.style.dropped % (self.dropped - self._reported)
             groups.append((groups[-1][0], [note]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from ..host import HOSTNAME
@@ -18,6 +18,8 @@ from .doubles import double_text
 
 Add = Callable[[bytes], None]
 
+WHOLE_BELOW: Final = 10_000_000
+"""Smaller whole numbers have no exponent in Java's notation."""
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
 
 
@@ -30,21 +32,52 @@ class LineSeries:
         after: what comes behind it.
     """
 
-    __slots__ = ("_add", "_after", "_before", "_line", "_value")
+    __slots__ = ("_after", "_before", "_line", "_value", "add")
 
     def __init__(self, add: Add, before: bytes, after: bytes) -> None:
-        self._add = add
+        self.add = add
         self._before = before
         self._after = after
         self._value: float | None = None
         self._line = b""
 
+    @property
+    def format(self) -> bytes:
+        """The line, with ``%d`` in the place of a whole number below `WHOLE_BELOW`."""
+        return b"%b%%d.0%b" % (self._before.replace(b"%", b"%%"), self._after.replace(b"%", b"%%"))
+
     def update(self, value: float) -> None:
         """Log the value; a counter's increment."""
         if value != self._value:
             self._value = value
-            self._line = b"%b%b%b" % (self._before, double_text(value).encode(), self._after)
-        self._add(self._line)
+            if type(value) is int and 0 <= value < WHOLE_BELOW:  # nearly always: what Java writes
+                self._line = b"%b%d.0%b" % (self._before, value, self._after)
+            else:
+                self._line = b"%b%b%b" % (self._before, double_text(value).encode(), self._after)
+        self.add(self._line)
+
+
+class LineGroup:
+    """Series that are always updated together: one text, with a line of each.
+
+    Args:
+        series: of one log.
+    """
+
+    __slots__ = ("_add", "_format", "_series")
+
+    def __init__(self, series: Sequence[LineSeries]) -> None:
+        self._series = tuple(series)
+        self._add = self._series[0].add
+        self._format = b"\n".join(each.format for each in self._series)
+
+    def update(self, *values: int) -> None:
+        """Log a value of each series, in their order."""
+        if min(values) >= 0 and max(values) < WHOLE_BELOW:
+            self._add(self._format % values)
+            return
+        for series, value in zip(self._series, values, strict=True):
+            series.update(value)
 
 
 class ModelLineSeries:

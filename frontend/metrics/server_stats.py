@@ -7,6 +7,7 @@ way its metrics go; the mode is decided once, by the `Board`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,8 @@ from tsl.protocol.errors import JobCancelled, TslError
 
 from ..jobs import STREAMING
 from .board import Board
-from .families import MAX_CHILDREN, NULL
+from .families import MAX_CHILDREN, NULL, Child
+from .lines import LineGroup, LineSeries
 from .own import OwnMetrics
 
 if TYPE_CHECKING:
@@ -26,15 +28,33 @@ HOST_LEVEL: Final = "Host"
 class _ModelSeries:
     """The series of one model and version, as asked for."""
 
-    __slots__ = ("duration", "first_chunk", "latency", "queue", "queue_time", "requests")
+    __slots__ = ("answered", "duration", "first_chunk", "queue_time", "requests")
 
     def __init__(self, board: Board, own: OwnMetrics | None, labels: tuple[str, str]) -> None:
         self.requests = board.series("ts_inference_requests_total", *labels)
-        self.latency = board.series("ts_inference_latency_microseconds", *labels)
-        self.queue = board.series("ts_queue_latency_microseconds", *labels)
+        self.answered = _all_of(
+            board.series("ts_inference_latency_microseconds", *labels),
+            board.series("ts_queue_latency_microseconds", *labels),
+            board.series("QueueTime", HOST_LEVEL),
+        )
         self.duration = own.duration.child(labels) if own else NULL
         self.queue_time = own.queue_time.child(labels) if own else NULL
         self.first_chunk = own.first_chunk.child(labels) if own else NULL
+
+
+def _all_of(*children: Child) -> Callable[[int, int, int], None]:
+    """What updates several series at once; as log lines they are one text."""
+    lines = [child for child in children if isinstance(child, LineSeries)]
+    if len(lines) == len(children):
+        return LineGroup(lines).update
+    first, second, third = (child.update for child in children)
+
+    def update(one: int, two: int, three: int) -> None:
+        first(one)
+        second(two)
+        third(three)
+
+    return update
 
 
 class ServerStats:
@@ -58,7 +78,6 @@ class ServerStats:
         )
         # TorchServe counts redirections as Requests5XX; nobody wants to be woken for them.
         self._by_hundred = (NULL, NULL, successes, NULL, client_errors, server_errors)
-        self._queue_time = board.series("QueueTime", HOST_LEVEL)
         self._models: dict[tuple[str, str], _ModelSeries] = {}
 
     def _model(self, labels: tuple[str, str]) -> _ModelSeries:
@@ -80,9 +99,7 @@ class ServerStats:
         waited = job.sent_at - arrived
         taken = monotonic() - arrived
         series = self._model(job.labels)
-        series.latency.update(int(taken * 1_000_000))
-        series.queue.update(int(waited * 1_000_000))
-        self._queue_time.update(int(waited * 1000))
+        series.answered(int(taken * 1_000_000), int(waited * 1_000_000), int(waited * 1000))
         if self._own is not None:
             series.queue_time.update(waited)
             (series.first_chunk if job.state == STREAMING else series.duration).update(taken)

@@ -36,24 +36,26 @@ class Stuck:
 
 
 class Clock:
-    """``time.time`` of the log; each `tick` is a millisecond."""
+    """``time.time`` of the log; each `tick` is a millisecond, and a turn of the event loop."""
 
-    def __init__(self):
+    def __init__(self, world):
         self.now = 1_700_000_000.0005
+        self.world = world
 
     def time(self):
         return self.now
 
     def tick(self):
         self.now += 0.001
+        self.world.advance(0)
 
     def __getattr__(self, name):
         return getattr(sys.modules["time"], name)
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
+def clock(world, monkeypatch):
+    clock = Clock(world)
     monkeypatch.setattr(line_log, "time", clock)
     return clock
 
@@ -107,7 +109,7 @@ def test_lines_have_a_time_stamp_and_keep_their_order(tmp_path, open_log):
     assert texts(data) == [b"line %d" % number for number in range(5)]
 
 
-def test_each_line_has_the_stamp_of_its_own_millisecond(tmp_path, clock, open_log):
+def test_each_line_has_the_stamp_of_its_own_turn(tmp_path, clock, open_log):
     writer, log = open_log(tmp_path / "a.log")
 
     for _ in range(3):
@@ -118,6 +120,18 @@ def test_each_line_has_the_stamp_of_its_own_millisecond(tmp_path, clock, open_lo
 
     stamps = re.findall(rb",(\d{3}) - ", (tmp_path / "a.log").read_bytes())
     assert stamps == [b"000", b"000", b"001", b"001", b"002", b"002"]
+
+
+def test_a_text_may_be_several_lines(tmp_path, open_log):
+    writer, log = open_log(tmp_path / "a.log")
+
+    log.add(b"one\ntwo")
+    log.add(b"three")
+    writer.close()
+
+    data = (tmp_path / "a.log").read_bytes()
+    assert re.fullmatch(rb"(" + STAMP + rb"\w+\n){3}", data)
+    assert texts(data) == [b"one", b"two", b"three"]
 
 
 def test_lines_are_written_in_batches(world, tmp_path, open_log):

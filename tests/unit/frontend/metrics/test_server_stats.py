@@ -6,6 +6,7 @@ import pytest
 
 from tsl.frontend.jobs import JobState
 from tsl.frontend.metrics import server_stats as module
+from tsl.frontend.metrics.lines import LineGroup, LineSeries
 from tsl.frontend.metrics.own import OwnMetrics
 from tsl.frontend.metrics.server_stats import ServerStats
 from tsl.protocol.errors import HandlerFailed, JobCancelled, QueueFull
@@ -86,7 +87,7 @@ def test_in_log_mode_every_update_is_a_line_and_the_page_is_empty(new_board, lin
     stats.responded(200)
 
     labels = "|#model_name:m,model_version:default|#hostname:vm"
-    assert lines.added == [
+    assert "\n".join(lines.added).split("\n") == [
         f"ts_inference_requests_total.Count:1.0{labels}",
         f"ts_inference_latency_microseconds.Microseconds:1000000.0{labels}",
         f"ts_queue_latency_microseconds.Microseconds:250000.0{labels}",
@@ -225,3 +226,17 @@ def test_models_that_come_and_go_do_not_fill_the_memory(new_board, answered, cap
 
     assert len(stats._models) == 1000
     assert "ts_inference_requests_total has 1000 combinations" in caplog.text
+
+
+@pytest.mark.parametrize("taken", [1.0, 30.0], ids=["usual", "with an exponent"])
+def test_what_is_logged_together_reads_as_if_it_were_not(taken):
+    together, alone = [], []
+    made = [(f"A{n}%d.Count:".encode(), b"|#x:100%") for n in range(3)]
+    values = (int(taken * 1_000_000), 5, 0)
+
+    LineGroup([LineSeries(together.append, *parts) for parts in made]).update(*values)
+    for parts, value in zip(made, values, strict=True):
+        LineSeries(alone.append, *parts).update(value)
+
+    assert b"\n".join(together) == b"\n".join(alone)
+    assert (b"3.0E7" in together[0]) == (taken == 30.0)
