@@ -16,6 +16,7 @@ import click
 
 from tsl.frontend.config import ServerConfig
 from tsl.frontend.logs import line_log
+from tsl.frontend.logs.settings import LogSettings
 from tsl.frontend.report import Reporter
 from tsl.protocol.errors import ConfigError
 
@@ -50,12 +51,10 @@ class StartContext:
     Attributes:
         curl_lines: the demo's requests to try, see `Example`.
         report_fd: pipe to the process that launched this one; None without one.
-        console_log: whether the log also goes to stdout.
     """
 
     curl_lines: tuple[str, ...] = ()
     report_fd: int | None = None
-    console_log: bool = True
 
 
 def serve(config: ServerConfig, context: StartContext, run_server: RunServer) -> int:
@@ -99,7 +98,7 @@ def serve(config: ServerConfig, context: StartContext, run_server: RunServer) ->
 def _run(
     config: ServerConfig, context: StartContext, run_server: RunServer, first: PidFileReporter
 ) -> int:
-    with contextlib.closing(configure_logging(config.log_location, console=context.console_log)):
+    with contextlib.closing(configure_logging(LogSettings.of(config))):
         return _run_logged(config, context, run_server, first)
 
 

@@ -1,35 +1,37 @@
 """Logging of the server process: console, ts_log.log and model_log.log.
 
-The format is TorchServe's, because log shippers parse it. The access log and the metric logs are
-written by the front end itself.
+The formats are TorchServe's, because log shippers parse them, or JSON. The access log and the
+metric logs are written by the front end itself; how all logs are set up is said by `LogSettings`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 import logging
 import logging.handlers
 import queue
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Final
+
+from tsl.frontend.logs.fields import LOGGERS, MODEL, OFF, SERVER
+from tsl.frontend.logs.line_log import iso_stamp
+from tsl.frontend.logs.log_file import LogFile
+from tsl.frontend.logs.settings import LogSettings
 
 logger = logging.getLogger(__name__)
 
-SERVER_LOG: Final = "ts_log.log"
-MODEL_LOG: Final = "model_log.log"
 WORKER_LOGGER: Final = "tsl.worker"
-
-_ROLL_AT_BYTES: Final = 100 * 1024 * 1024
-_OLD_FILES_KEPT: Final = 5
 WRITER_THREAD: Final = "log-writer"
 _QUEUED_RECORDS: Final = 20_000
 _CLOSE_S: Final = 2.0
 # log4j's words where Python's differ.
 _LEVELS: Final = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _THREADS: Final = {"MainThread": "main"}
+_LOGGERS: Final = {WORKER_LOGGER: LOGGERS[MODEL]}
 
 
 class TorchServeFormatter(logging.Formatter):
@@ -40,13 +42,75 @@ class TorchServeFormatter(logging.Formatter):
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
         level = _LEVELS.get(record.levelname, record.levelname)
         thread = _THREADS.get(record.threadName or "", record.threadName)
+        name = _LOGGERS.get(record.name, record.name)
         line = (
-            f"{moment},{int(record.msecs):03d} [{level:<5}] {thread} {record.name} - "
-            f"{record.getMessage()}"
+            f"{moment},{int(record.msecs):03d} [{level:<5}] {thread} {name} - {record.getMessage()}"
         )
-        if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
-        return line
+        trace = _traceback_of(record)
+        return f"{line}\n{trace}" if trace else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per record; a traceback is a field of it, and so is the request's id."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        fields: dict[str, Any] = {
+            "time": iso_stamp(int(record.created * 1000)).decode(),
+            "log": MODEL if record.name == WORKER_LOGGER else SERVER,
+            "level": _LEVELS.get(record.levelname, record.levelname),
+            "thread": _THREADS.get(record.threadName or "", record.threadName),
+            "logger": _LOGGERS.get(record.name, record.name),
+            "message": record.getMessage(),
+        }
+        request_id = getattr(record, "request_id", "")
+        if request_id:
+            fields["request_id"] = request_id
+        trace = _traceback_of(record)
+        if trace:
+            fields["exception"] = trace
+        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+
+
+def _traceback_of(record: logging.LogRecord) -> str:
+    if record.exc_info and not record.exc_text:
+        record.exc_text = logging.Formatter().formatException(record.exc_info)
+    return record.exc_text or ""
+
+
+class FileHandler(logging.Handler):
+    """Writes records to a `LogFile`.
+
+    While that fails, as on a full disk, records are counted, and the count is the first line when
+    it works again.
+
+    Args:
+        file: where to.
+    """
+
+    def __init__(self, file: LogFile) -> None:
+        super().__init__()
+        self._file = file
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            text = self.format(record)
+            if self._lost:
+                note = f"{self._lost} log records are missing: the file could not be written"
+                made = {**record.__dict__, "msg": note, "args": (), "exc_info": None}
+                text = f"{self.format(logging.makeLogRecord(made))}\n{text}"
+            self._file.write(f"{text}\n".encode("utf-8", "replace"))
+        except OSError:
+            self._lost += 1  # nowhere to say it; the console has the record itself
+        else:
+            self._lost = 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
 
 
 class LogWriter:
@@ -90,6 +154,15 @@ class _DroppingHandler(logging.handlers.QueueHandler):
         super().__init__(records)
         self._lost = 0
 
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Make the texts now: arguments may change, and frames hold on to requests' bodies."""
+        made = copy.copy(record)
+        made.msg = made.message = record.getMessage()
+        made.args = None
+        made.exc_text = _traceback_of(record)
+        made.exc_info = None
+        return made
+
     def enqueue(self, record: logging.LogRecord) -> None:
         """Never waits."""
         try:
@@ -115,53 +188,58 @@ class LogWriters:
             writer.close()
 
 
-def configure_logging(log_location: Path, *, console: bool = True) -> LogWriters:
+def configure_logging(settings: LogSettings) -> LogWriters:
     """Send the log to the console and to files; call once, before the server runs.
 
     A folder that cannot be written costs the files and a warning, never the server.
 
     Args:
-        log_location: folder of the log files; made if it does not exist.
-        console: also write to stdout; it is the fallback in any case.
+        settings: how the logs are written. Where a file cannot be opened, the console takes over.
 
     Returns:
         The writers; close them at the end.
     """
-    root = logging.getLogger()
-    root.setLevel(logging.WARNING)
-    logging.getLogger("tsl").setLevel(logging.INFO)
+    level = settings.levels[SERVER]
+    logging.getLogger().setLevel(max(logging.WARNING, level))
+    logging.getLogger("tsl").setLevel(level)
+    logging.getLogger(WORKER_LOGGER).setLevel(settings.levels[MODEL])
     logging.captureWarnings(True)
-    handlers, problem = _open_files(log_location)
+    handlers, problem = _open_files(settings)
     writers = [LogWriter(handlers)]
-    if (console or problem) and sys.stdout is not None:
-        writers.append(LogWriter([_formatted(logging.StreamHandler(sys.stdout))]))
+    shown = {log for log in (SERVER, MODEL) if problem or log in settings.on_console}
+    if shown and sys.stdout is not None:
+        console = _formatted(logging.StreamHandler(sys.stdout), settings)
+        console.addFilter(_only(shown))
+        writers.append(LogWriter([console]))
     for writer in writers:
-        root.addHandler(writer.handler)
+        logging.getLogger().addHandler(writer.handler)
     if problem:
-        logger.warning("No log files: %s cannot be written: %s", log_location, problem)
+        logger.warning("No log files: %s", problem)
     return LogWriters(*writers)
 
 
-def _open_files(log_location: Path) -> tuple[list[logging.Handler], str]:
-    """Both files, or why there are none."""
-    try:
-        log_location.mkdir(parents=True, exist_ok=True)
-        server_log = _file(log_location / SERVER_LOG)
-        model_log = _file(log_location / MODEL_LOG)
-    except OSError as error:
-        return [], error.strerror or str(error)
-    model_log.addFilter(logging.Filter(WORKER_LOGGER))
-    return [server_log, model_log], ""
+def _only(logs: set[str]) -> Callable[[logging.LogRecord], bool]:
+    """A filter for the records of some logs."""
+    return lambda record: (MODEL if record.name == WORKER_LOGGER else SERVER) in logs
 
 
-def _file(path: Path) -> logging.Handler:
-    return _formatted(
-        logging.handlers.RotatingFileHandler(
-            path, maxBytes=_ROLL_AT_BYTES, backupCount=_OLD_FILES_KEPT, encoding="utf-8"
-        )
-    )
+def _open_files(settings: LogSettings) -> tuple[list[logging.Handler], str]:
+    """The files of the logs that are not off, or why there are none."""
+    handlers: list[logging.Handler] = []
+    for log in (SERVER, MODEL):
+        if settings.levels[log] >= OFF:
+            continue
+        try:
+            handler = _formatted(FileHandler(settings.open_file(log)), settings)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            return [], f"{settings.files[log].parent} cannot be written: {reason}"
+        if log == MODEL:
+            handler.addFilter(_only({MODEL}))
+        handlers.append(handler)
+    return handlers, ""
 
 
-def _formatted(handler: logging.Handler) -> logging.Handler:
-    handler.setFormatter(TorchServeFormatter())
+def _formatted(handler: logging.Handler, settings: LogSettings) -> logging.Handler:
+    handler.setFormatter(JsonFormatter() if settings.is_json else TorchServeFormatter())
     return handler

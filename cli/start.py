@@ -17,6 +17,7 @@ from tsl.frontend.config_source import find_config
 from tsl.protocol.errors import ConfigError
 
 from .exit_codes import ExitCode
+from .log_config import log4j_file, with_log4j
 from .options import ManyValuesCommand, join_models, split_settings
 
 DEMO_FOLDER: Final = "model_store_demo"
@@ -116,7 +117,7 @@ class StartOptions:
 @click.option(
     "--log-config",
     type=_FILE,
-    help="Accepted for TorchServe's sake: log4j files are not used.",
+    help="A log4j2 file in XML; levels, files, sizes and JSON of it are used.",
 )
 @click.option(
     "--set",
@@ -164,11 +165,12 @@ def configure(options: StartOptions, environ: Mapping[str, str], working_dir: Pa
         raise ConfigError(
             *problems, f"{read_from}docs/configuration.md explains every setting."
         ) from error
-    _check_folders(options, config)
-    return config
+    _check_folders(config)
+    log_config = options.log_config or log4j_file(source.text or "")
+    return with_log4j(config, log_config, environ) if log_config is not None else config
 
 
-def _check_folders(options: StartOptions, config: ServerConfig) -> None:
+def _check_folders(config: ServerConfig) -> None:
     store = config.model_store
     if store is None:
         raise ConfigError(
@@ -180,11 +182,6 @@ def _check_folders(options: StartOptions, config: ServerConfig) -> None:
         raise ConfigError(
             f"The model store {store} is not a folder.",
             f"Make it with mkdir -p {store}, or name another one with --model-store.",
-        )
-    if options.log_config is not None and not options.log_config.is_file():
-        raise ConfigError(
-            f"The log configuration {options.log_config} is not a file.",
-            "Name another one with --log-config, or leave it out.",
         )
     if not config.work_dir.is_dir():
         raise ConfigError(
@@ -225,8 +222,9 @@ def _serve(options: StartOptions, config: ServerConfig) -> int:
     context = StartContext(
         curl_lines=options.curl_lines,
         report_fd=options.report_fd,
-        console_log=not options.no_console_log,
     )
+    if options.no_console_log:
+        config = dataclasses.replace(config, log_console="false")
     return serve(config, context, run)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import queue
 import re
@@ -11,7 +12,15 @@ import threading
 
 import pytest
 
-from tsl.cli.logs import TorchServeFormatter, _DroppingHandler, configure_logging
+from tsl.cli.logs import (
+    FileHandler,
+    JsonFormatter,
+    TorchServeFormatter,
+    _DroppingHandler,
+    configure_logging,
+)
+from tsl.frontend.config import ServerConfig
+from tsl.frontend.logs.settings import LogSettings
 
 
 @pytest.fixture
@@ -26,6 +35,12 @@ def clean_logging():
             logger.removeHandler(handler)
             handler.close()
         logger.setLevel(level)
+
+
+def settings(folder, *properties):
+    """Log settings as somebody would write them."""
+    text = "\n".join([f"log_location={folder}", *properties])
+    return LogSettings.of(ServerConfig.load(text, {}, {}))
 
 
 def record(level=logging.INFO, message="text %s", args=("x",), **extra):
@@ -73,7 +88,7 @@ def test_a_traceback_follows_its_line():
 
 @pytest.mark.usefixtures("clean_logging")
 def test_workers_are_logged_in_both_files_and_the_server_in_one(tmp_path, capsys):
-    writer = configure_logging(tmp_path / "logs")
+    writer = configure_logging(settings(tmp_path / "logs"))
 
     logging.getLogger("tsl.frontend").info("from the server")
     logging.getLogger("tsl.worker").info("from a worker")
@@ -90,7 +105,7 @@ def test_workers_are_logged_in_both_files_and_the_server_in_one(tmp_path, capsys
 
 @pytest.mark.usefixtures("clean_logging")
 def test_the_console_can_be_left_out(tmp_path, capsys):
-    writer = configure_logging(tmp_path, console=False)
+    writer = configure_logging(settings(tmp_path, "log_console=false"))
 
     logging.getLogger("tsl.frontend").info("text")
     writer.close()
@@ -102,7 +117,7 @@ def test_the_console_can_be_left_out(tmp_path, capsys):
 def test_an_unusable_log_folder_costs_the_files_and_one_warning(tmp_path, capsys):
     (tmp_path / "file").touch()
 
-    writer = configure_logging(tmp_path / "file" / "logs", console=False)
+    writer = configure_logging(settings(tmp_path / "file" / "logs", "log_console=false"))
     logging.getLogger("tsl.frontend").info("still logged")
     writer.close()
 
@@ -114,7 +129,7 @@ def test_an_unusable_log_folder_costs_the_files_and_one_warning(tmp_path, capsys
 
 @pytest.mark.usefixtures("clean_logging")
 def test_warnings_of_other_libraries_are_logged_but_not_their_chatter(tmp_path, capsys):
-    writer = configure_logging(tmp_path)
+    writer = configure_logging(settings(tmp_path))
 
     logging.getLogger("asyncio").info("chatter")
     logging.getLogger("asyncio").error("trouble")
@@ -137,7 +152,7 @@ def test_a_console_that_takes_nothing_holds_nobody_up(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Stuck())
     monkeypatch.setattr("tsl.cli.logs._QUEUED_RECORDS", 10)
     monkeypatch.setattr("tsl.cli.logs._CLOSE_S", 0.05)
-    writer = configure_logging(tmp_path)
+    writer = configure_logging(settings(tmp_path))
 
     for number in range(100):
         logging.getLogger("tsl.frontend").info("line %d", number)
@@ -162,3 +177,100 @@ def test_lost_records_are_counted_in_the_log():
     assert first.getMessage() == "record 0"
     assert records.get().getMessage().startswith("2 log records were dropped")
     assert records.get().getMessage() == "record 3"
+
+
+# -- formats, levels and files
+
+
+def test_what_a_worker_prints_carries_torchserves_name_for_it():
+    made = record(name="tsl.worker", threadName="W-9000-m_1.0-stderr")
+    made.name = "tsl.worker"
+
+    assert TorchServeFormatter().format(made).endswith("W-9000-m_1.0-stderr MODEL_LOG - text x")
+
+
+def test_json_has_every_field_in_one_line():
+    try:
+        raise KeyError("gone")
+    except KeyError:
+        made = record(logging.ERROR, exc_info=sys.exc_info(), request_id="r-1")
+
+    line = JsonFormatter().format(made)
+    fields = json.loads(line)
+
+    assert "\n" not in line
+    assert fields.pop("exception").endswith("KeyError: 'gone'")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", fields.pop("time"))
+    assert fields == {
+        "log": "server",
+        "level": "ERROR",
+        "thread": "main",
+        "logger": "tsl.frontend.server",
+        "message": "text x",
+        "request_id": "r-1",
+    }
+
+
+@pytest.mark.usefixtures("clean_logging")
+def test_both_writers_get_the_traceback_and_nobody_the_frames(tmp_path, capsys):
+    writer = configure_logging(settings(tmp_path, "log_format=json"))
+
+    try:
+        raise KeyError("gone")
+    except KeyError:
+        logging.getLogger("tsl.frontend").exception("failed %s", "badly")
+    writer.close()
+
+    for text in ((tmp_path / "ts_log.log").read_text(), capsys.readouterr().out):
+        fields = json.loads(text)
+        assert fields["message"] == "failed badly"
+        assert fields["exception"].startswith("Traceback")
+
+
+@pytest.mark.usefixtures("clean_logging")
+def test_levels_are_per_log_and_off_means_off(tmp_path, capsys):
+    writer = configure_logging(settings(tmp_path, "log_levels=server=error, model=off"))
+
+    logging.getLogger("tsl.frontend").warning("a warning")
+    logging.getLogger("asyncio").warning("of a library")
+    logging.getLogger("tsl.frontend").error("an error")
+    logging.getLogger("tsl.worker").critical("from a worker")
+    writer.close()
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("an error")
+    assert [path.name for path in tmp_path.iterdir()] == ["ts_log.log"]
+
+
+@pytest.mark.usefixtures("clean_logging")
+def test_the_console_can_have_some_logs_only(tmp_path, capsys):
+    writer = configure_logging(settings(tmp_path, "log_console=model", "log_files=server=s.txt"))
+
+    logging.getLogger("tsl.frontend").info("from the server")
+    logging.getLogger("tsl.worker").info("from a worker")
+    writer.close()
+
+    assert capsys.readouterr().out.endswith("from a worker\n")
+    assert "from the server" in (tmp_path / "s.txt").read_text()
+
+
+def test_records_that_a_full_disk_cost_are_counted_when_there_is_room_again():
+    class Full:
+        error = OSError(28, "No space left on device")
+        written = b""
+
+        def write(self, data):
+            if self.error:
+                raise self.error
+            self.written += data
+
+    file = Full()
+    handler = FileHandler(file)
+    handler.emit(record())
+    handler.emit(record())
+    file.error = None
+    handler.emit(record())
+
+    first, second = file.written.decode().splitlines()
+    assert first.endswith("2 log records are missing: the file could not be written")
+    assert second.endswith("text x")

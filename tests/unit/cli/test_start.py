@@ -193,7 +193,9 @@ def test_a_log_configuration_that_is_not_there_is_named(run, started):
     result = run("--model-store store --log-config absent.xml")
 
     assert result.return_value == 1
-    assert result.stderr.startswith("The log configuration absent.xml is not a file.\n")
+    assert result.stderr.startswith(
+        "The log configuration absent.xml cannot be read: No such file or directory.\n"
+    )
     assert not started
 
 
