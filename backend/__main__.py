@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 from tsl.protocol.frames import Load
 
 from .connection import Connection
+from .metrics import set_default_sink
 from .process import die_with_parent, set_title, set_up_logging
 from .service import write_traceback
 from .ts_names import keep_ts_ours
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None, preloaded: Preloaded | None = None) -> i
 
         try:
             worker = Worker(connection, args.worker_id, token, os.getpid(), prepare, preloaded)
+            set_default_sink(worker.record)
             return worker.run()
         finally:
             connection.close()

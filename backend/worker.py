@@ -109,6 +109,10 @@ class Worker:
             pass  # the front end is gone; there is nobody left to tell
         return EXIT_STOPPED
 
+    def record(self, record: MetricRecord) -> None:
+        """Take a metric's update; it leaves with the next frame."""
+        self._records.append(record)
+
     # Loading.
 
     def _load(self, load: Load) -> tuple[Service, ReplyStream] | None:

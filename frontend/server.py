@@ -87,6 +87,9 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            on_hangup = self._on_signal if _has_terminal() else _on_hangup
+            loop.add_signal_handler(signal.SIGHUP, on_hangup, signal.SIGHUP)
         worker_listener = WorkerListener(self._config.work_dir)
         launcher = LocalLauncher(without_secrets(os.environ))
         parts = assemble(self._config, launcher, worker_listener)
@@ -324,6 +327,20 @@ def _sweep(parts: Parts) -> None:
     now = parts.clock.now
     for connection in [c for c in parts.connections if c.deadline <= now]:
         connection.sweep(now)
+
+
+def _has_terminal() -> bool:
+    """Whether somebody can hang up on us."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _on_hangup(number: int) -> None:
+    """What logrotate sends; log files that were moved are noticed without it."""
+    logger.info("%s: moved log files are left at their next line", signal.Signals(number).name)
 
 
 def _raise_file_limit() -> None:

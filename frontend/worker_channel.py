@@ -84,14 +84,16 @@ class Batch:
         jobs: in the order of the frame's rows.
         active_at: when the worker was last heard of about it, ``time.monotonic()`` seconds;
             the response timeout counts from here.
+        service_us: time in the handler, once the worker has said it.
     """
 
-    __slots__ = ("active_at", "id", "jobs")
+    __slots__ = ("active_at", "id", "jobs", "service_us")
 
     def __init__(self, number: int, jobs: list[Job], now: float) -> None:
         self.id = number
         self.jobs = jobs
         self.active_at = now
+        self.service_us = 0
 
 
 class WorkerChannel(asyncio.Protocol):
@@ -286,6 +288,7 @@ class WorkerChannel(asyncio.Protocol):
         # is answered by `lose`, one that is half settled would be by nobody.
         errors = {n: _error_of(reply) for n, reply in enumerate(replies) if reply.error}
         self._forget(batch)
+        batch.service_us = result.service_us
         for number, (job, reply) in enumerate(zip(batch.jobs, replies, strict=True)):
             if number in errors:
                 job.fail(errors[number])

@@ -1,7 +1,7 @@
 """Metrics that handlers record; they travel to the front end in frames."""
 
 from .cache import MetricsCache
-from .caching_metric import CachingMetric, MetricSink, print_record
+from .caching_metric import CachingMetric, MetricSink, print_record, set_default_sink
 from .dimension import Dimension
 from .errors import (
     GeneralMetricsCacheError,
@@ -32,4 +32,5 @@ __all__ = [
     "Units",
     "emit_metrics",
     "print_record",
+    "set_default_sink",
 ]

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, KeysView, Mapping, Sequence
 from typing import Any, Final
 
-from .caching_metric import CachingMetric, MetricSink, print_record
+from .caching_metric import CachingMetric, MetricSink, default_sink
 from .config import read_model_metrics
 from .dimension import Dimension
 from .errors import (
@@ -40,7 +40,8 @@ class MetricsCache:
     Args:
         config_file_path: a metrics YAML file with the section ``model_metrics``, or "".
         model_name: name of the model.
-        sink: receives each update; None prints them.
+        sink: receives each update; None means the default of the process, see
+            `set_default_sink`.
 
     Call `initialize_cache` next, or use `from_config`.
     """
@@ -56,7 +57,7 @@ class MetricsCache:
         self.request_ids: str | Mapping[int, str] | None = None
         self.model_name = model_name
         self.config_file_path = config_file_path
-        self.sink: MetricSink = sink or print_record
+        self.sink: MetricSink = sink or default_sink
 
     @classmethod
     def from_config(
@@ -67,7 +68,8 @@ class MetricsCache:
         Args:
             path: metrics YAML file, or "" for the built-in set.
             model_name: name of the model.
-            sink: receives each update; None prints them.
+            sink: receives each update; None means the default of the process, see
+                `set_default_sink`.
             tolerant: leave wrong entries out and log them.
 
         Raises:

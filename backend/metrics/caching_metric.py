@@ -36,6 +36,25 @@ def print_record(record: MetricRecord) -> None:
     sys.stdout.write(line + "\n")
 
 
+_default_sink: MetricSink = print_record
+
+
+def set_default_sink(sink: MetricSink) -> None:
+    """Say where metrics go that nobody has given a sink; a worker does so before it loads."""
+    global _default_sink
+    _default_sink = sink
+
+
+def default_sink(record: MetricRecord) -> None:
+    """The sink of a metric that was given none."""
+    _default_sink(record)
+
+
+def is_printing() -> bool:
+    """Whether the default sink prints, because this is no worker."""
+    return _default_sink is print_record
+
+
 class CachingMetric:
     """One metric with the names of its dimensions.
 
@@ -57,7 +76,7 @@ class CachingMetric:
         unit: str,
         dimension_names: Sequence[str],
         metric_type: MetricTypes,
-        sink: MetricSink = print_record,
+        sink: MetricSink = default_sink,
     ) -> None:
         self.metric_name = metric_name
         self.unit = unit

@@ -13,6 +13,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tsl.protocol.frames import MetricRecord
+
+from .caching_metric import default_sink, is_printing
 from .dimension import Dimension
 from .errors import MetricsCacheValueError
 from .units import SIZE_UNITS, TIME_UNITS, long_name
@@ -76,6 +79,18 @@ class Metric:
             "HostName": socket.gethostname(),
             "RequestId": self.request_id,
         }
+
+    def to_record(self) -> MetricRecord:
+        """The metric as a worker sends it."""
+        return MetricRecord(
+            self.name,
+            self.unit,
+            "COUNTER" if self.metric_method == "counter" else "GAUGE",
+            float(self.value),
+            [text for each in self.dimensions for text in (each.name, str(each.value))],
+            self.request_id or "",
+            int(time.time()),
+        )
 
 
 class MetricEncoder(json.JSONEncoder):
@@ -207,5 +222,12 @@ class MetricsStore:
 
 
 def emit_metrics(metrics: Iterable[Metric]) -> None:
-    """Print one ``[METRICS]`` line for each metric, such as those of ``MetricsStore.store``."""
-    sys.stdout.writelines(f"[METRICS]{metric}\n" for metric in metrics)
+    """Report metrics, such as those of ``MetricsStore.store``.
+
+    A worker sends them to the front end; elsewhere each is a ``[METRICS]`` line on standard output.
+    """
+    if is_printing():
+        sys.stdout.writelines(f"[METRICS]{metric}\n" for metric in metrics)
+        return
+    for metric in metrics:
+        default_sink(metric.to_record())

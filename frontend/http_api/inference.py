@@ -9,8 +9,10 @@ from tsl.protocol.frames import Part, new_row
 
 from ..jobs import Job
 from ..registry import ModelRegistry
+from ..timing import TimedJob
 from .body import parts_of, urlencoded_parts
 from .exchange import Exchange
+from .messages import TimedRequest
 from .router import Params
 
 _PREDICT: Final = ["explain", "False"]
@@ -82,7 +84,7 @@ class InferenceApi:
         now = request.started_at
         row = new_row((exchange.request_id, request.headers, properties, parts))
         limited = request.timeout_ms or served.client_timeout_s
-        job = Job(
+        job = (TimedJob if type(request) is TimedRequest else Job)(
             row, exchange, now, deadline_of(exchange, served.client_timeout_s) if limited else None
         )
         job.labels = (name, version or "default")

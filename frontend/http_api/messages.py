@@ -111,6 +111,12 @@ class Request:
         self.started_at = started_at
 
 
+class TimedRequest(Request):
+    """A request whose answer shall say where its time went (``x-tsl-timing``)."""
+
+    __slots__ = ()
+
+
 def status_line(status: int, phrase: str = "") -> bytes:
     """Status line of a response.
 

@@ -34,7 +34,7 @@ from tsl.protocol.errors import (
 from tsl.protocol.frames import Headers
 
 from .context import HttpLimits
-from .messages import Request
+from .messages import Request, TimedRequest
 
 BODY_PROGRESS_BYTES: Final = 16 * 1024
 """Each time so much of a body has arrived, its sender gets more time."""
@@ -49,7 +49,7 @@ FIELD_EXTRA: Final = len(": \r\n")
 _SINGLE: Final = frozenset({b"content-length", b"host", b"transfer-encoding"})
 _NEVER_SENT: Final = HEAD_END + b"\0"
 """In the place of a head to remember, this matches none."""
-_NOT_REPEATABLE: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+_NOT_REPEATABLE: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"x-tsl-timing"})
 """Fields for which there is more to do than to read a body of a known size."""
 _LISTS: Final = frozenset({b"accept", b"authorization", b"expect"})
 _NOTED: Final = frozenset(
@@ -64,6 +64,7 @@ _NOTED: Final = frozenset(
         b"transfer-encoding",
         b"upgrade",
         b"x-request-timeout-ms",
+        b"x-tsl-timing",
     }
 )
 
@@ -376,7 +377,7 @@ class RequestParser:
             self._headers += [b"content-length", b"%d" % self._body_bytes]  # for the handler
         if self._withholds_authorization and b"authorization" in noted:
             self._headers = _without(b"authorization", self._headers)
-        request = Request(
+        request = (TimedRequest if b"x-tsl-timing" in noted else Request)(
             method,
             self._target,
             self._headers,

@@ -10,9 +10,12 @@ from tsl.backend.metrics import (
     Dimension,
     Metric,
     MetricEncoder,
+    MetricsCache,
     MetricsCacheValueError,
     MetricsStore,
     emit_metrics,
+    print_record,
+    set_default_sink,
 )
 
 
@@ -81,6 +84,36 @@ def test_store_marks_errors_and_checks_units():
         store.add_time("Took", 1, unit="h")
     with pytest.raises(MetricsCacheValueError):
         store.add_size("Size", 1, unit="TB")
+
+
+@pytest.fixture
+def worker():
+    """The records of a worker; afterwards this process is none again."""
+    records = []
+    set_default_sink(records.append)
+    yield records
+    set_default_sink(print_record)
+
+
+def test_in_a_worker_emitted_metrics_are_sent(worker, capsys):
+    store = MetricsStore({0: "r1"}, "m")
+    store.add_counter("Seen", 2, 0)
+    store.add_time("Took", 1.5, 0)
+
+    emit_metrics(store.store)
+
+    pairs = ["ModelName", "m", "Level", "Model"]
+    assert [record[:6] for record in worker] == [
+        ("Seen", "Count", "COUNTER", 2.0, pairs, "r1"),
+        ("Took", "Milliseconds", "GAUGE", 1.5, pairs, "r1"),
+    ]
+    assert capsys.readouterr().out == ""
+
+
+def test_in_a_worker_a_cache_of_the_handlers_own_reports_like_the_contexts(worker):
+    MetricsCache("", "m").add_counter("Seen", 1)
+
+    assert [record.name for record in worker] == ["Seen"]
 
 
 def test_emitted_metrics_are_lines_on_standard_output(capsys):
