@@ -224,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
             exchange.respond_error(error)
         except Exception:
             # The boundary of the front end's request handling: a bug must cost one request.
-            logger.exception("%s: internal error", exchange.request_id)
+            logger.exception("%s: internal error", exchange.request_id, extra=exchange.log_fields)
             exchange.respond_error(InternalError())
 
     # -- what exchanges write --------------------------------------------------------------------------

@@ -83,6 +83,11 @@ class Exchange:
     def __repr__(self) -> str:
         return f"<Exchange {self.request_id} {self.phase.name}>"
 
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What a line about this request carries in a structured log."""
+        return {"request_id": self.request_id}
+
     # -- answers of the server itself --------------------------------------------------------
 
     def respond_json(self, document: Any, status: int = 200) -> None:
@@ -164,7 +169,9 @@ class Exchange:
     def _finish_dressed(self, reply: Reply) -> None:
         status = reply.status or 200
         if not 200 <= status <= 599:
-            logger.error("%s: the handler set the status %d", self.request_id, status)
+            logger.error(
+                "%s: the handler set the status %d", self.request_id, status, extra=self.log_fields
+            )
             self.respond_error(InternalError("The handler set a status that HTTP does not have."))
             return
         lines, names = handler_headers(reply.headers)
@@ -251,7 +258,11 @@ class Exchange:
     def _break_stream(self, error: TslError) -> None:
         """End a stream so that the client can tell: no last chunk, and the connection drops."""
         logger.error(
-            "%s: the stream ended early: %s (%s)", self.request_id, error.message, error.code
+            "%s: the stream ended early: %s (%s)",
+            self.request_id,
+            error.message,
+            error.code,
+            extra=self.log_fields,
         )
         if self._is_sse:
             event = sse.encode_event(json_body(self._document(error)).rstrip(), "error")

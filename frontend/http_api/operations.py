@@ -48,5 +48,5 @@ async def _guarded(exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         raise
     except Exception:
         # The boundary of a management call: a bug costs this one answer.
-        logger.exception("%s: internal error", exchange.request_id)
+        logger.exception("%s: internal error", exchange.request_id, extra=exchange.log_fields)
         exchange.respond_error(InternalError())

@@ -5,6 +5,7 @@ import pytest
 from http_client import chunked, request
 
 from tsl.frontend.http_api.context import HttpLimits
+from tsl.frontend.http_api.messages import TimedRequest
 from tsl.frontend.http_api.parser import (
     BODY_PROGRESS_BYTES,
     MAX_REMEMBERED_BYTES,
@@ -647,6 +648,14 @@ def test_a_repeated_head_means_what_it_means_in_small_pieces(pieces):
 
     assert seen(owner) == seen(slowly)
     assert type(error) is type(slow_error)
+
+
+def test_who_asks_for_timing_is_remembered_as_one_who_does():
+    asking = posted(b"12345", ("X-TSL-Timing", "1"))
+
+    owner, _, _ = parse(posted(b"1"), asking, asking, posted(b"1"))
+
+    assert [type(each) is TimedRequest for each in owner.requests] == [False, True, True, False]
 
 
 def test_a_head_with_an_expectation_is_read_each_time():
