@@ -112,8 +112,8 @@ def test_what_a_handler_prints_is_in_the_model_log(rough):
 
     out = model_log(rough, "a line on stdout")
     err = model_log(rough, "a line on stderr")
-    assert "dying_1.0-stdout tsl.worker - a line on stdout" in out
-    assert "dying_1.0-stderr tsl.worker - a line on stderr" in err
+    assert "dying_1.0-stdout MODEL_LOG - a line on stdout" in out
+    assert "dying_1.0-stderr MODEL_LOG - a line on stderr" in err
     assert "[INFO ]" in out
     assert "[WARN ]" in err
     assert "a line on stdout" in rough.output()

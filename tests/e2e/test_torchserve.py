@@ -110,7 +110,7 @@ def test_in_the_foreground_the_process_is_the_server(server):
         ([], "Missing mandatory parameter --model-store"),
         (["--model-store", "absent"], "model store absent is not a folder"),
         (["--model-store", "store", "--ts-config", "absent"], "absent cannot be read"),
-        (["--model-store", "store", "--log-config", "absent"], "absent is not a file"),
+        (["--model-store", "store", "--log-config", "absent"], "absent cannot be read"),
     ],
     ids=["no store", "store absent", "configuration absent", "log configuration absent"],
 )
