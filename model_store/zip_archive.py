@@ -98,9 +98,14 @@ def _chunks(
     total: int,
     on_progress: Progress | None,
 ) -> Iterator[bytes]:
+    begin = budget.spent_bytes
     with archive.open(info) as source:
         while chunk := source.read(CHUNK_BYTES):
             budget.spend_bytes(len(chunk))
             yield chunk
             if on_progress is not None:
                 on_progress(budget.spent_bytes, total)
+    # zipfile notices an entry that is longer than it says, but not one that is shorter.
+    if budget.spent_bytes - begin != info.file_size:
+        msg = f"The zip archive is damaged: {info.filename!r} is shorter than it should be."
+        raise InvalidArchive(msg)
