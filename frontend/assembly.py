@@ -34,9 +34,10 @@ from .http_api.routes import (
     metrics_routes,
     platform_routes,
     token_routes,
+    workflow_inference_routes,
+    workflow_management_routes,
 )
 from .http_api.token import TokenApi
-from .http_api.workflow_routes import workflow_inference_routes, workflow_management_routes
 from .http_api.workflows import WorkflowInference, WorkflowManagement
 from .key_file import KEY_FILE_NAME, KeyFile, fixed_keys
 from .launcher import ProcessLauncher

@@ -14,8 +14,6 @@ from tsl.frontend.http_api.routes import (
     inference_routes,
     management_routes,
     metrics_routes,
-)
-from tsl.frontend.http_api.workflow_routes import (
     workflow_inference_routes,
     workflow_management_routes,
 )

@@ -11,8 +11,6 @@ from tsl.frontend.http_api.routes import (
     management_routes,
     metrics_routes,
     platform_routes,
-)
-from tsl.frontend.http_api.workflow_routes import (
     workflow_inference_routes,
     workflow_management_routes,
 )

@@ -12,10 +12,7 @@ from http_client import HttpPlay, request
 from tsl.frontend.http_api.openapi import ApiDescriptions
 from tsl.frontend.http_api.operations import Operations
 from tsl.frontend.http_api.router import Router
-from tsl.frontend.http_api.workflow_routes import (
-    workflow_inference_routes,
-    workflow_management_routes,
-)
+from tsl.frontend.http_api.routes import workflow_inference_routes, workflow_management_routes
 from tsl.frontend.http_api.workflows import WorkflowInference, WorkflowManagement
 from tsl.model_store import ModelFolder, Workflow, WorkflowRequest, WorkflowSpec
 from tsl.protocol.errors import InternalError

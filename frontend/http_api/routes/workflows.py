@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .exchange import Exchange
-from .openapi import ApiDescriptions
-from .router import Endpoint, Operation, Params, Route
-from .workflows import WorkflowInference, WorkflowManagement
+from ..exchange import Exchange
+from ..openapi import ApiDescriptions
+from ..router import Endpoint, Operation, Params, Route
+from ..workflows import WorkflowInference, WorkflowManagement
+from .schemas import COUNT, FLAG, STATUS, TEXT
 
-_TEXT: Final[dict[str, Any]] = {"type": "string"}
-_COUNT: Final[dict[str, Any]] = {"type": "integer", "minimum": 0}
-_STATUS: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["status"],
-    "properties": {"status": _TEXT},
-}
 _LIST: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["workflows"],
     "properties": {
-        "nextPageToken": _TEXT,
+        "nextPageToken": TEXT,
         "workflows": {
             "type": "array",
             "items": {
                 "type": "object",
                 "required": ["workflowName", "workflowUrl"],
-                "properties": {"workflowName": _TEXT, "workflowUrl": _TEXT},
+                "properties": {"workflowName": TEXT, "workflowUrl": TEXT},
             },
         },
     },
@@ -36,13 +30,13 @@ _DESCRIPTION: Final[dict[str, Any]] = {
     "items": {
         "type": "object",
         "properties": {
-            "workflowName": _TEXT,
-            "workflowUrl": _TEXT,
-            "minWorkers": _COUNT,
-            "maxWorkers": _COUNT,
-            "batchSize": _COUNT,
-            "maxBatchDelay": _COUNT,
-            "workflowDag": _TEXT,
+            "workflowName": TEXT,
+            "workflowUrl": TEXT,
+            "minWorkers": COUNT,
+            "maxWorkers": COUNT,
+            "batchSize": COUNT,
+            "maxBatchDelay": COUNT,
+            "workflowDag": TEXT,
         },
     },
 }
@@ -96,8 +90,8 @@ def workflow_management_routes(management: WorkflowManagement) -> list[Route]:
                     id="listWorkflows",
                     summary="The workflows being served.",
                     query=(
-                        ("limit", _COUNT, "Workflows per page, 100 at most."),
-                        ("next_page_token", _TEXT, "nextPageToken of the page before."),
+                        ("limit", COUNT, "Workflows per page, 100 at most."),
+                        ("next_page_token", TEXT, "nextPageToken of the page before."),
                     ),
                     responses={"200": "A page of workflows."},
                     answer=_LIST,
@@ -106,11 +100,11 @@ def workflow_management_routes(management: WorkflowManagement) -> list[Route]:
                     id="registerWorkflow",
                     summary="Serve another workflow; answers when its workers are ready.",
                     query=(
-                        ("url", _TEXT, "File in the workflow store, or an allowed URL."),
-                        ("workflow_name", _TEXT, "Default: the manifest's."),
-                        ("response_timeout", _COUNT, "Seconds per batch of a node; default 120."),
-                        ("startup_timeout", _COUNT, "Seconds for a worker to load; default 120."),
-                        ("s3_sse_kms", {"type": "boolean"}, "Accepted and not used."),
+                        ("url", TEXT, "File in the workflow store, or an allowed URL."),
+                        ("workflow_name", TEXT, "Default: the manifest's."),
+                        ("response_timeout", COUNT, "Seconds per batch of a node; default 120."),
+                        ("startup_timeout", COUNT, "Seconds for a worker to load; default 120."),
+                        ("s3_sse_kms", FLAG, "Accepted and not used."),
                     ),
                     responses={
                         "200": "Done.",
@@ -120,7 +114,7 @@ def workflow_management_routes(management: WorkflowManagement) -> list[Route]:
                         "409": "The workflow is registered already.",
                         "500": "A node cannot be served; the message names it.",
                     },
-                    answer=_STATUS,
+                    answer=STATUS,
                 ),
             },
         ),
@@ -138,7 +132,7 @@ def workflow_management_routes(management: WorkflowManagement) -> list[Route]:
                     id="unregisterWorkflow",
                     summary="Stop serving a workflow, once its requests are answered.",
                     responses={"200": "Done.", "404": _NOT_FOUND},
-                    answer=_STATUS,
+                    answer=STATUS,
                 ),
             },
         ),

@@ -1,0 +1,81 @@
+"""Routes of KServe's protocols, versions 1 and 2."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..health import HealthApi
+from ..inference import InferenceApi
+from ..openapi import ApiDescriptions
+from ..router import Operation, Route
+from .schemas import run_operation
+
+_READINESS: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["name", "ready"],
+    "properties": {"name": {"type": "string"}, "ready": {"type": "boolean"}},
+}
+
+
+def kserve_routes(
+    inference: InferenceApi,
+    health: HealthApi,
+    descriptions: ApiDescriptions,
+    *,
+    open_inference: bool,
+) -> list[Route]:
+    """Routes of the inference listener.
+
+    Args:
+        inference: runs models.
+        health: readiness.
+        descriptions: answers ``OPTIONS`` on the paths of a model.
+        open_inference: serve ``/v2`` and its health routes (``ts_open_inference_protocol``).
+    """
+    options = descriptions.inference_model
+    routes = [
+        Route(
+            path="/v1/models/{model_name}:predict",
+            methods={"OPTIONS": options, "*": inference.protocol_predict},
+            operations={"post": run_operation("kserveV1Predict", "Run a model (KServe v1).")},
+        ),
+        Route(
+            path="/v1/models/{model_name}:explain",
+            methods={"OPTIONS": options, "*": inference.protocol_explain},
+            operations={"post": run_operation("kserveV1Explain", "Explain an answer (KServe v1).")},
+        ),
+        v1_readiness(health),
+        Route(
+            path="/v2/models/{model_name}/infer",
+            methods={"OPTIONS": options, "*": inference.protocol_predict},
+            operations={"post": run_operation("kserveV2Infer", "Run a model (KServe v2).")},
+        ),
+        Route(
+            path="/v2/models/{model_name}/explain",
+            methods={"OPTIONS": options, "*": inference.protocol_explain},
+            operations={"post": run_operation("kserveV2Explain", "Explain an answer (KServe v2).")},
+        ),
+    ]
+    if open_inference:
+        routes += [
+            Route(path="/v2", methods={"*": health.v2_server}),
+            Route(path="/v2/health/live", methods={"*": health.v2_live}),
+            Route(path="/v2/health/ready", methods={"*": health.v2_ready}),
+        ]
+    return routes
+
+
+def v1_readiness(health: HealthApi) -> Route:
+    """Whether a model can be used; both listeners have it."""
+    return Route(
+        path="/v1/models/{model_name}",
+        methods={"GET": health.v1_model, "HEAD": health.v1_model},
+        operations={
+            "get": Operation(
+                id="kserveV1Ready",
+                summary="Whether a model can be used (KServe v1).",
+                responses={"200": "Whether it can.", "404": "There is no such model."},
+                answer=_READINESS,
+            )
+        },
+    )
