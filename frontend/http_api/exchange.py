@@ -49,6 +49,8 @@ WAITING: Final = Phase.WAITING
 STREAMING: Final = Phase.STREAMING
 DONE: Final = Phase.DONE
 _NO_BODY: Final = (204, 304)
+_KSERVE: Final = (b"/v1/", b"/v2")
+"""Paths of KServe's protocols."""
 
 
 class Exchange:
@@ -118,7 +120,10 @@ class Exchange:
 
     def _document(self, error: TslError) -> dict[str, Any]:
         status = error.status(standard=self.connection.context.standard_status_codes)
-        return {"code": status, "type": error.type_name, "message": str(error)}
+        document = {"code": status, "type": error.type_name, "message": str(error)}
+        if self.request.target.startswith(_KSERVE):
+            document["error"] = document["message"]  # where clients of KServe and Triton look
+        return document
 
     # -- answers of a model: the sink of a job --------------------------------------------------
 

@@ -61,6 +61,12 @@ class HealthApi:
         del params
         exchange.respond_json({"status": "alive"})
 
+    def v1_models(self, exchange: Exchange, params: Params) -> None:
+        """``GET /v1/models``: names of the models, without the functions of workflows."""
+        del params
+        versions = [served.version for served in self._registry.defaults()]
+        exchange.respond_json({"models": [v.name for v in versions if not v.is_function]})
+
     def v1_model(self, exchange: Exchange, params: Params) -> None:
         """``GET /v1/models/{model_name}``: whether the model can be used now."""
         served = self._registry.get(params["model_name"])

@@ -11,6 +11,7 @@ from ..jobs import Job
 from ..registry import ModelRegistry
 from ..timing import TimedJob
 from .body import parts_of, urlencoded_parts
+from .cloud_events import EventAnswer, answer_attributes
 from .exchange import Exchange
 from .messages import TimedRequest
 from .router import Params
@@ -47,13 +48,23 @@ class InferenceApi:
         self._submit(exchange, params, _body_parts(exchange), _with_query(properties, exchange))
 
     def protocol_predict(self, exchange: Exchange, params: Params) -> None:
-        """``:predict`` of KServe v1 and ``/infer`` of v2: no ``url_path``."""
+        """``/infer`` of KServe v2, and the core of ``:predict`` of v1: no ``url_path``."""
         self._submit(exchange, params, _body_parts(exchange), _PREDICT)
 
     def protocol_explain(self, exchange: Exchange, params: Params) -> None:
-        """``:explain`` of KServe v1 and ``/explain`` of v2."""
+        """``/explain`` of KServe v2, and the core of ``:explain`` of v1."""
         properties = _with_query(_EXPLAIN, exchange)
         self._submit(exchange, params, _body_parts(exchange), properties)
+
+    def v1_predict(self, exchange: Exchange, params: Params) -> None:
+        """``:predict`` of KServe v1; an event is answered with an event."""
+        self.protocol_predict(exchange, params)
+        _answer_event(exchange, params["model_name"])
+
+    def v1_explain(self, exchange: Exchange, params: Params) -> None:
+        """``:explain`` of KServe v1; an event is answered with an event."""
+        self.protocol_explain(exchange, params)
+        _answer_event(exchange, params["model_name"])
 
     def invoke(self, exchange: Exchange, params: Params) -> None:
         """SageMaker's and the legacy paths: the query's fields come before the body's."""
@@ -106,6 +117,14 @@ def _with_query(properties: list[str], exchange: Exchange) -> list[str]:
     """Explanations come in several formats, and ``?format=`` is for links and form targets."""
     query = exchange.request.target.partition(b"?")[2]
     return [*properties, "url_query", query.decode("latin-1")] if query else properties
+
+
+def _answer_event(exchange: Exchange, model_name: str) -> None:
+    """Dress the answer as a CloudEvent, if the request is one."""
+    attributes = answer_attributes(exchange.request.headers, model_name)
+    job = exchange.job
+    if attributes is not None and job is not None:
+        job.sink = EventAnswer(exchange, attributes)
 
 
 def _body_parts(exchange: Exchange) -> list[Part]:

@@ -10,6 +10,11 @@ from ..openapi import ApiDescriptions
 from ..router import Operation, Route
 from .schemas import run_operation
 
+_NAMES: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["models"],
+    "properties": {"models": {"type": "array", "items": {"type": "string"}}},
+}
 _READINESS: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["name", "ready"],
@@ -36,15 +41,15 @@ def kserve_routes(
     routes = [
         Route(
             path="/v1/models/{model_name}:predict",
-            methods={"OPTIONS": options, "*": inference.protocol_predict},
+            methods={"OPTIONS": options, "*": inference.v1_predict},
             operations={"post": run_operation("kserveV1Predict", "Run a model (KServe v1).")},
         ),
         Route(
             path="/v1/models/{model_name}:explain",
-            methods={"OPTIONS": options, "*": inference.protocol_explain},
+            methods={"OPTIONS": options, "*": inference.v1_explain},
             operations={"post": run_operation("kserveV1Explain", "Explain an answer (KServe v1).")},
         ),
-        v1_readiness(health),
+        *v1_routes(health),
         Route(
             path="/v2/models/{model_name}/infer",
             methods={"OPTIONS": options, "*": inference.protocol_predict},
@@ -65,17 +70,31 @@ def kserve_routes(
     return routes
 
 
-def v1_readiness(health: HealthApi) -> Route:
-    """Whether a model can be used; both listeners have it."""
-    return Route(
-        path="/v1/models/{model_name}",
-        methods={"GET": health.v1_model, "HEAD": health.v1_model},
-        operations={
-            "get": Operation(
-                id="kserveV1Ready",
-                summary="Whether a model can be used (KServe v1).",
-                responses={"200": "Whether it can.", "404": "There is no such model."},
-                answer=_READINESS,
-            )
-        },
-    )
+def v1_routes(health: HealthApi) -> list[Route]:
+    """Which models there are, and whether one can be used; both listeners have it."""
+    return [
+        Route(
+            path="/v1/models",
+            methods={"GET": health.v1_models, "HEAD": health.v1_models},
+            operations={
+                "get": Operation(
+                    id="kserveV1List",
+                    summary="The names of the models (KServe v1).",
+                    responses={"200": "All of them."},
+                    answer=_NAMES,
+                )
+            },
+        ),
+        Route(
+            path="/v1/models/{model_name}",
+            methods={"GET": health.v1_model, "HEAD": health.v1_model},
+            operations={
+                "get": Operation(
+                    id="kserveV1Ready",
+                    summary="Whether a model can be used (KServe v1).",
+                    responses={"200": "Whether it can.", "404": "There is no such model."},
+                    answer=_READINESS,
+                )
+            },
+        ),
+    ]

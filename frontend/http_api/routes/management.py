@@ -9,7 +9,7 @@ from ..management import ManagementApi
 from ..openapi import ApiDescriptions
 from ..router import Operation, Route
 from ..token import TokenApi
-from .kserve import v1_readiness
+from .kserve import v1_routes
 from .schemas import COUNT, FLAG, STATUS, TEXT
 
 _MODEL_LIST: Final[dict[str, Any]] = {
@@ -169,7 +169,7 @@ def management_routes(
                 )
             },
         ),
-        v1_readiness(health),
+        *v1_routes(health),
     ]
 
 

@@ -678,3 +678,18 @@ def test_head_of_an_event_stream_has_its_type():
     response = play.response("HEAD")
     assert response.header("content-type") == "text/event-stream; charset=utf-8"
     assert response.body == b""
+
+
+@pytest.mark.parametrize("target", ["/v1/models/m:predict", "/v2/models/m/infer", "/v2"])
+def test_errors_on_kserve_s_paths_are_where_its_clients_look(target):
+    document = json.loads(HttpPlay().feed(request(target)).response().body)
+
+    assert set(document) == {"code", "type", "message", "error"}
+    assert document["error"] == document["message"]
+
+
+@pytest.mark.parametrize("target", ["/none", "/v", "/v1", "/predictions/v1/"])
+def test_errors_elsewhere_are_torchserve_s_alone(target):
+    document = json.loads(HttpPlay().feed(request(target)).response().body)
+
+    assert set(document) == {"code", "type", "message"}

@@ -17,7 +17,7 @@ class Registry:
     def __init__(self, **models):
         self._models = {
             name: SimpleNamespace(
-                version=SimpleNamespace(name=name),
+                version=SimpleNamespace(name=name, is_function=name.startswith("function")),
                 pool=SimpleNamespace(ready_count=ready, min_workers=wanted, is_healthy=healthy),
             )
             for name, (ready, wanted, healthy) in models.items()
@@ -45,6 +45,7 @@ def ask(target, **models):
         [
             Route(path="/ping", methods={"*": api.ping}),
             Route(path="/", methods={"GET": api.alive}),
+            Route(path="/v1/models", methods={"GET": api.v1_models}),
             Route(path="/v1/models/{model_name}", methods={"GET": api.v1_model}),
             Route(path="/v2", methods={"*": api.v2_server}),
             Route(path="/v2/health/live", methods={"*": api.v2_live}),
@@ -118,3 +119,7 @@ def test_the_server_has_a_name_and_a_version():
     assert status == 200
     assert document["name"] == "tsl"
     assert document["version"]
+
+
+def test_kserve_lists_the_names_of_models():
+    assert ask("/v1/models", a=READY, b=IDLE, function=READY) == (200, {"models": ["a", "b"]})
