@@ -12,7 +12,9 @@ writer that waits for the front end does not keep others from polling.
 from __future__ import annotations
 
 import socket
+import struct
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
 from typing import Final
 
@@ -47,6 +49,8 @@ class Connection:
         self._reading = Lock()
         self._writing = Lock()
         self._stepping = Lock()
+        self._on_idle: Callable[[], None] | None = None
+        self._idle_s = 0.0
 
     @classmethod
     def connect(cls, path: str) -> Connection:
@@ -69,6 +73,23 @@ class Connection:
     def close(self) -> None:
         """Close the socket; what was sent before still arrives."""
         self._sock.close()
+
+    def call_when_idle(self, on_idle: Callable[[], None], after_s: float) -> None:
+        """Have `receive` call something when nothing comes for a while; once for each such while.
+
+        The kernel watches the time (``SO_RCVTIMEO``), so a busy connection pays nothing for it.
+
+        Args:
+            on_idle: what to call.
+            after_s: how long nothing must have come, seconds.
+        """
+        self._on_idle, self._idle_s = on_idle, after_s
+        self._limit_wait(after_s)
+
+    def _limit_wait(self, seconds: float) -> None:
+        whole, rest = divmod(seconds, 1)
+        limit = struct.pack("@ll", int(whole), int(rest * 1e6))  # a struct timeval; 0 is forever
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
     # Receiving.
 
@@ -123,7 +144,22 @@ class Connection:
                 data = self._sock.recv(READ_BYTES)
         except ConnectionError:  # a reset: the front end died with data of ours unread
             data = b""
+        except BlockingIOError:
+            self._wait_idly()
+            return
         self._take(data)
+
+    def _wait_idly(self) -> None:
+        """Nothing has come for a while: say so, and wait for as long as it takes."""
+        if self._on_idle is not None:
+            self._on_idle()
+        self._limit_wait(0)
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except ConnectionError:
+            return  # whoever reads next will see it
+        finally:
+            self._limit_wait(self._idle_s)
 
     def _take(self, data: bytes) -> None:
         if not data:

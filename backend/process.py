@@ -35,3 +35,14 @@ def set_up_logging() -> None:
 def set_title(title: str) -> None:
     """Name the process in ``ps`` and ``top``."""
     setproctitle.setproctitle(title)
+
+
+def return_free_memory() -> None:
+    """Give the kernel what the C library keeps for later.
+
+    Before a fork: a child that writes to a kept page gets a copy of it, which is slower than a
+    fresh page, and its own. `benchmarks/memory.py`
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)

@@ -22,7 +22,7 @@ from tsl.protocol.frames import Fork, Load
 from .__main__ import TOKEN_VARIABLE, enter_model_dir, main
 from .fork_server import ForkServer, enter_environment, redirect_output
 from .loader import ModelLoader
-from .process import die_with_parent, set_title, set_up_logging
+from .process import die_with_parent, return_free_memory, set_title, set_up_logging
 from .worker import Preloaded
 
 
@@ -64,6 +64,7 @@ class Template(ForkServer):
                 self._failure = f"the model cannot be loaded for sharing: {error!r}"
             gc.collect()
             gc.freeze()
+            return_free_memory()
         return self._failure
 
     def _work(self, order: Fork) -> int:

@@ -30,6 +30,7 @@ from tsl.protocol.frames import (
 
 from .connection import Connection
 from .loader import ModelLoader, load_error_code
+from .process import return_free_memory
 from .service import Service, write_traceback
 from .streaming import ReplyStream, set_current_stream
 
@@ -41,6 +42,9 @@ EXIT_CANNOT_LOAD: Final = 3
 """The model cannot be loaded; a new worker would most likely fail in the same way."""
 
 DIED: Final = "Backend worker process died."
+IDLE_S: Final = 5.0
+"""A worker that has had nothing to do for so long gives its working memory back. Fresh pages cost
+the next request some milliseconds; a worker that is asked more often never pays."""
 MAX_REASON: Final = 500
 """Characters of an error that go to the front end; the log has all of them."""
 
@@ -141,6 +145,7 @@ class Worker:
     # Serving.
 
     def _serve(self, service: Service, stream: ReplyStream) -> None:
+        self._connection.call_when_idle(return_free_memory, IDLE_S)
         while self._serve_next(service, stream):
             pass
 

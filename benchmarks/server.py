@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from .processes import free_ports, running
 
@@ -28,6 +28,13 @@ QUEUE_JOBS: Final = 4096
 
 _START_S: Final = 60.0
 _RETRY_S: Final = 0.002
+
+
+class Archive(Protocol):
+    """A model to serve, whatever it is made of."""
+
+    def write_archive(self, folder: Path) -> None:
+        """Write its archive into a model store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +169,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(models: Iterable[Model]) -> Iterator[Server]:
+def serving(models: Iterable[Archive]) -> Iterator[Server]:
     """Run a server with these models; it may still be loading them when the block begins."""
     with tempfile.TemporaryDirectory(prefix="tsl-bench-") as name:
         folder = Path(name)

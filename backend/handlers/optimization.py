@@ -135,12 +135,23 @@ def _optimize(model: torch.nn.Module, example: torch.Tensor | None) -> Any:
 
 
 def _compare(model: Any, optimized: Any, example: torch.Tensor) -> None:
-    """Raise AssertionError unless both compute the same, also for another number of rows."""
+    """Raise ValueError unless both compute the same, also for another number of rows."""
     with torch.inference_mode():
         for batch in (example, torch.cat([example, example.flip(-1)])):
-            torch.testing.assert_close(
-                optimized(batch), model(batch), rtol=_RELATIVE, atol=_ABSOLUTE
-            )
+            if not _is_close(optimized(batch), model(batch)):
+                msg = f"it computes something else for {len(batch)} rows"
+                raise ValueError(msg)
+
+
+def _is_close(one: Any, other: Any) -> bool:
+    """Whether outputs agree; ``torch.testing`` would import sympy for it: seconds, and 27 MB."""
+    if isinstance(one, torch.Tensor):
+        return one.shape == other.shape and torch.allclose(one, other, _RELATIVE, _ABSOLUTE)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_is_close(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_is_close, one, other))
+    return bool(one == other)
 
 
 def warm_up(model: Any, example: torch.Tensor | None, wanted: Any) -> None:

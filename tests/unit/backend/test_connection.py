@@ -1,6 +1,7 @@
 """The worker's end of the socket, over a socket that is two lists."""
 
 import socket
+import struct
 
 import pytest
 
@@ -36,6 +37,7 @@ class FakeSocket:
         self.writes = 0
         self.closed = False
         self.most_per_write = None
+        self.waits = []
 
     def put(self, *frames):
         self.incoming.append(b"".join(b"".join(encode(frame)) for frame in frames))
@@ -48,9 +50,16 @@ class FakeSocket:
         item = self.incoming.pop(0)
         if isinstance(item, BaseException):
             raise item
+        if flags & socket.MSG_PEEK:
+            self.incoming.insert(0, item)
+            return item[:size]
         if len(item) > size:
             self.incoming.insert(0, item[size:])
         return item[:size]
+
+    def setsockopt(self, level, option, value):
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVTIMEO)
+        self.waits.append(struct.unpack("@ll", value))
 
     def sendall(self, data):
         self.writes += 1
@@ -245,3 +254,25 @@ def test_close_closes_the_socket(sock, serving):
     serving.close()
 
     assert sock.closed
+
+
+# Idle times.
+
+
+def test_a_while_without_frames_is_noticed_once(sock, serving):
+    calls = []
+    serving.call_when_idle(lambda: calls.append("idle"), 2.5)
+    sock.incoming.append(BlockingIOError())  # nothing for a while...
+    sock.put(Ping(3))  # ...then, after any time, a frame
+
+    assert serving.receive() == Ping(3)
+
+    assert calls == ["idle"]
+    assert sock.waits == [(2, 500_000), (0, 0), (2, 500_000)]
+
+
+def test_the_end_of_the_front_end_is_noticed_in_an_idle_time(sock, serving):
+    serving.call_when_idle(lambda: None, 1)
+    sock.incoming += [BlockingIOError(), ConnectionResetError(), b""]
+
+    assert serving.receive() is None

@@ -33,6 +33,9 @@ LOAD = Load("m", "/m", "h.py", "", 2, -1, True, 1000, True, "")
 class FakeConnection:
     """Gives the frames it was made of, then the end of the stream."""
 
+    def call_when_idle(self, on_idle, after_s):
+        """It never is."""
+
     def __init__(self, *frames):
         self.frames = deque(frames)
         self.cancelled = set()
