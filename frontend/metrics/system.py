@@ -90,7 +90,7 @@ class BuiltIn:
 
     def __init__(self, gpus: GpuReader) -> None:
         self._gpus = gpus
-        psutil.cpu_percent()  # it tells the use since its last call: the first time span begins
+        self._last = _processor_time()
 
     async def __call__(self) -> list[Measurement]:
         """The values of this moment; processor time since the last one."""
@@ -98,7 +98,7 @@ class BuiltIn:
 
     def _measure(self) -> Iterator[Measurement]:
         memory, disk = psutil.virtual_memory(), psutil.disk_usage("/")
-        yield Measurement("CPUUtilization", psutil.cpu_percent())
+        yield Measurement("CPUUtilization", self._processor_percent())
         yield Measurement("DiskAvailable", disk.free / GIGABYTE)
         yield Measurement("DiskUsage", disk.used / GIGABYTE)
         yield Measurement("DiskUtilization", disk.percent)
@@ -111,6 +111,22 @@ class BuiltIn:
             yield Measurement("GPUMemoryUsed", gpu.memory_used_bytes / MEGABYTE, dimensions)
             if gpu.busy_percent is not None:
                 yield Measurement("GPUUtilization", gpu.busy_percent, dimensions)
+
+    def _processor_percent(self) -> float:
+        """Share of the processors' time that was used since the last call.
+
+        Not psutil's own: it remembers the last call by thread, and each of ours may be another.
+        """
+        last, self._last = self._last, _processor_time()
+        total, idle = self._last[0] - last[0], self._last[1] - last[1]
+        return round(100 * (1 - idle / total), 1) if total > 0 else 0.0
+
+
+def _processor_time() -> tuple[float, float]:
+    """Seconds since the machine started, of all processors: altogether, and idle ones."""
+    times = psutil.cpu_times()
+    counted = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+    return sum(getattr(times, name, 0.0) for name in counted), times.idle + times.iowait
 
 
 class Command:

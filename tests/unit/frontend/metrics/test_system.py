@@ -18,8 +18,15 @@ GIGABYTE = 1024**3
 @pytest.fixture
 def machine(monkeypatch):
     """A machine with 8 GB of memory, 2 of them used."""
+    seconds = iter(range(1000))
+
+    def cpu_times():
+        """Of 8 seconds one is used; what is waited for is not."""
+        now = next(seconds)
+        return SimpleNamespace(user=now, idle=now * 5, iowait=now * 2)
+
     fake = SimpleNamespace(
-        cpu_percent=lambda: 12.5,
+        cpu_times=cpu_times,
         virtual_memory=lambda: SimpleNamespace(
             available=6 * GIGABYTE, used=2 * GIGABYTE, percent=25.0
         ),
@@ -77,6 +84,20 @@ def test_values_go_to_the_log_at_every_interval_and_errors_cost_one_turn(
     assert [round(turn - turns[0]) for turn in turns] == [0, 60, 120]
     assert lines.added == ["DiskUsage.Gigabytes:1.5|#Level:Host|#hostname:vm"] * 2
     assert "no such disk" in caplog.text
+
+
+def test_the_use_of_processors_is_that_since_the_last_time_whichever_thread_asks(world, machine):
+    measure = BuiltIn(GpuReader(0))
+
+    first, second = (dict(m[:2] for m in world.run(measure())) for _ in range(2))
+
+    assert first["CPUUtilization"] == second["CPUUtilization"] == 12.5
+
+
+def test_processors_of_this_machine_are_between_idle_and_busy():
+    measured = dict(each[:2] for each in BuiltIn(GpuReader(0))._measure())
+
+    assert 0 <= measured["CPUUtilization"] <= 100
 
 
 # -- accelerators
