@@ -58,7 +58,7 @@ class LineSeries:
 
 
 class LineGroup:
-    """Series that are always updated together: one text, with a line of each.
+    """Three series that are always updated together: one text, with a line of each.
 
     Args:
         series: of one log.
@@ -71,12 +71,12 @@ class LineGroup:
         self._add = self._series[0].add
         self._format = b"\n".join(each.format for each in self._series)
 
-    def update(self, *values: int) -> None:
+    def update(self, one: int, two: int, three: int) -> None:
         """Log a value of each series, in their order."""
-        if min(values) >= 0 and max(values) < WHOLE_BELOW:
-            self._add(self._format % values)
+        if 0 <= one < WHOLE_BELOW and 0 <= two < WHOLE_BELOW and 0 <= three < WHOLE_BELOW:
+            self._add(self._format % (one, two, three))
             return
-        for series, value in zip(self._series, values, strict=True):
+        for series, value in zip(self._series, (one, two, three), strict=True):
             series.update(value)
 
 
