@@ -114,6 +114,7 @@ def assemble(
         allowed_urls=config.allowed_urls,
         defaults=_defaults(config, planner),
         models=config.models,
+        environ=os.environ,
     )
     recorder = SnapshotRecorder(config, registry) if config.config_snapshots else None
     manager = ModelManager(

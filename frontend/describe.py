@@ -85,7 +85,11 @@ class ModelDescriber:
         row = Row(request_id, headers, ["describe", "True"], [])
         job = Job(row, sink, time.monotonic())
         served.pool.submit(job)
-        reply = await sink.future
+        try:
+            reply = await sink.future
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
         document = self.describe(served)
         document["customizedMetadata"] = _metadata(bytes(reply.body))
         return document
@@ -99,14 +103,16 @@ class _Answer:
 
     def finish(self, job: Job, reply: Reply) -> None:
         del job
-        self.future.set_result(reply)
+        if not self.future.done():  # whoever asked may have been told to stop
+            self.future.set_result(reply)
 
     def chunk(self, job: Job, chunk: Chunk) -> None:
         """A describe handler that streams is answered by its last message."""
 
     def fail(self, job: Job, error: TslError) -> None:
         del job
-        self.future.set_exception(error)
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 def _metadata(body: bytes) -> dict[str, Any]:

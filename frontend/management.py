@@ -25,6 +25,7 @@ from .launcher import ProcessLauncher
 from .name_locks import NameLocks
 from .pools import new_pool
 from .registry import ModelRegistry, ServedModel
+from .resolving import Resolver
 from .snapshots import NoRecorder, Recorder
 from .worker import Worker, WorkerOwner
 from .worker_listener import WorkerListener
@@ -70,6 +71,7 @@ class ModelManager:
         self._config = config
         self.registry = registry
         self._store = store
+        self._resolver = Resolver(store)
         self._planner = planner
         self._launcher = launcher
         self._listener = listener
@@ -94,7 +96,7 @@ class ModelManager:
         return served
 
     async def _resolve(self, request: RegistrationRequest) -> ModelVersion:
-        return await asyncio.to_thread(self._store.resolve, request)
+        return await self._resolver.resolve(request)
 
     async def admit(self, version: ModelVersion, *, wait: bool, alone: bool = False) -> ServedModel:
         """Serve a version that the store has resolved, or let it go.

@@ -15,18 +15,20 @@ from tsl.protocol.errors import InvalidParameter, InvalidRequest, MethodNotAllow
 
 from .describe import ModelDescriber
 from .management import ModelManager
-from .parameters import boolean, lenient_int, page_of
+from .parameters import boolean, int_within, lenient_int, page_of
 
 MAX_WORKERS: Final = 1024
 """Workers of one model at most: a slip of a digit must not bring the machine down."""
 
-_REGISTER_INTS: Final = {
-    "batch_size": "batch_size",
-    "max_batch_delay": "max_batch_delay_ms",
-    "initial_workers": "initial_workers",
-    "response_timeout": "response_timeout_s",
-    "startup_timeout": "startup_timeout_s",
-}
+_LARGEST: Final = 2**31 - 1
+_REGISTER_INTS: Final = (
+    # parameter, attribute, least, most, TorchServe's word for "not given"
+    ("batch_size", "batch_size", 1, 65_536, -1),
+    ("max_batch_delay", "max_batch_delay_ms", 0, _LARGEST, -100),
+    ("initial_workers", "initial_workers", 0, MAX_WORKERS, -1),
+    ("response_timeout", "response_timeout_s", 1, _LARGEST, -1),
+    ("startup_timeout", "startup_timeout_s", 1, _LARGEST, -1),
+)
 _UNDER_WAY: Final = {"status": "Processing worker updates..."}
 
 
@@ -137,12 +139,13 @@ class ManagementCalls:
         """
         low = lenient_int(values, "min_worker", 1)
         high = lenient_int(values, "max_worker", low)
-        if low < 0 or high < 0:
-            raise InvalidRequest("min_worker and max_worker cannot be negative.")
+        for parameter, number in (("min_worker", low), ("max_worker", high)):
+            if not 0 <= number <= MAX_WORKERS:
+                raise InvalidParameter(
+                    f"Parameter {parameter} is {number}; it has to be from 0 to {MAX_WORKERS}."
+                )
         if high < low:
             raise InvalidRequest("max_worker cannot be less than min_worker.")
-        if high > MAX_WORKERS:
-            raise InvalidRequest(f"max_worker cannot be more than {MAX_WORKERS}.")
         self._manager.registry.get(name, version)
         wait = boolean(values.get("synchronous", "false"))
         return self._scale(name, version, low, high, wait=wait)
@@ -189,19 +192,18 @@ class ManagementCalls:
 def _registration(values: Mapping[str, str], default_workers: int) -> RegistrationRequest:
     if "url" not in values:
         raise InvalidRequest("Parameter url is required.")
-    numbers: dict[str, Any] = {}
-    for parameter, attribute in _REGISTER_INTS.items():
-        number = lenient_int(values, parameter, -1)
-        if number >= 0:
+    numbers: dict[str, Any] = {"initial_workers": default_workers}
+    for parameter, attribute, minimum, maximum, unset in _REGISTER_INTS:
+        number = int_within(values, parameter, minimum=minimum, maximum=maximum, unset=unset)
+        if number is not None:
             numbers[attribute] = number
-    numbers.setdefault("initial_workers", default_workers)
-    if numbers["initial_workers"] > MAX_WORKERS:
-        raise InvalidParameter(f"Parameter initial_workers cannot be more than {MAX_WORKERS}.")
     return RegistrationRequest(
         url=values["url"],
         model_name=values.get("model_name") or None,
         runtime=values.get("runtime") or None,
         handler=values.get("handler") or None,
+        sha256=values.get("sha256") or None,
+        signs_s3=boolean(values.get("s3_sse_kms", "false")),
         loaded_at_startup=False,
         **numbers,
     )

@@ -333,5 +333,5 @@ class WorkerPool(WorkerOwner):
             logger.error("%s has no worker left: %s", self.name, failures[-1])
         return NoWorkers(
             f"{self.name} has no worker to serve the request.",
-            hint="Add workers with PUT /models/{name}?min_worker=1 on the management port.",
+            hint="PUT /models/MODEL/VERSION?min_worker=1 on the management port adds one.",
         )

@@ -6,22 +6,30 @@ address that the connection ended at, before a request is sent there.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import http
 import http.client
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
-from tsl.protocol.errors import Conflict, DownloadFailed, UrlNotAllowed
+from tsl.protocol.errors import (
+    Conflict,
+    DownloadFailed,
+    InvalidArchive,
+    InvalidParameter,
+    UrlNotAllowed,
+)
 
 from .allow_list import AllowList
+from .aws_signature import AwsCredentials, is_s3
 from .http_source import Source, open_file, request
 from .unpacking import CHUNK_BYTES, Progress
 
@@ -60,6 +68,15 @@ class Download:
     is_copy: bool = True
 
 
+class _Job(NamedTuple):
+    """What is to be fetched, and how."""
+
+    url: str
+    reuse: bool
+    sha256: str | None
+    on_progress: Progress | None
+
+
 class Downloader:
     """Fetches archives from ``http``, ``https`` and ``file`` URLs.
 
@@ -69,6 +86,8 @@ class Downloader:
         allowed: which URLs may be fetched.
         limits: how large and how slow a download may be.
         ca_bundle: file with certificates to trust instead of the system's.
+        environ: environment variables; AWS's have the credentials for S3, and
+            ``REQUESTS_CA_BUNDLE`` takes the place of a missing ``ca_bundle``.
         clock: tells the time in seconds.
     """
 
@@ -78,15 +97,25 @@ class Downloader:
         limits: DownloadLimits | None = None,
         *,
         ca_bundle: Path | None = None,
+        environ: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._allowed = allowed
         self._limits = limits or DownloadLimits()
-        self._ca_bundle = ca_bundle
+        self._environ = environ or {}
+        bundle = self._environ.get("REQUESTS_CA_BUNDLE", "")
+        self._ca_bundle = ca_bundle or (Path(bundle) if Path(bundle).is_file() else None)
         self._clock = clock
 
     def fetch(
-        self, url: str, folder: Path, *, reuse: bool, on_progress: Progress | None = None
+        self,
+        url: str,
+        folder: Path,
+        *,
+        reuse: bool,
+        sha256: str | None = None,
+        signs_s3: bool = False,
+        on_progress: Progress | None = None,
     ) -> Download:
         """Download an archive under the last component of its URL.
 
@@ -95,14 +124,20 @@ class Downloader:
             folder: where to; the model store.
             reuse: a file of that name and of the same content is fine; otherwise any file of
                 that name is a conflict, and nothing is transferred.
-            on_progress: told about received bytes; the total is 0 when nobody knows it.
+            sha256: digest it must have, in hexadecimal digits.
+            signs_s3: sign requests to S3.
+            on_progress: told about received bytes; the total is 0 when nobody knows it. What it
+                raises ends the download.
 
         Raises:
             UrlNotAllowed: the URL or one it redirects to is not allowed.
             DownloadFailed: the archive cannot be fetched or stored.
             Conflict: there is another file of that name.
+            InvalidArchive: it has another digest.
+            InvalidParameter: there are no credentials to sign with, or it is not for S3.
         """
         self._allowed.check(url)
+        credentials = self._credentials(url) if signs_s3 else None
         # Networks, servers and disks fail in many ways; the caller cares about one: no archive.
         try:
             target = folder / _file_name(url)
@@ -111,21 +146,31 @@ class Downloader:
                     raise _already_exists(target)
                 if _is_same_file(url, target):
                     return Download(path=target, is_new=False, is_copy=False)
-            with closing(self._open(url)) as source:
-                return self._store(url, source, target, reuse, on_progress)
+            with closing(self._open(url, credentials)) as source:
+                return self._store(source, target, _Job(url, reuse, sha256, on_progress))
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _failed(url, _reason(error)) from error
 
-    def _store(
-        self, url: str, source: Source, target: Path, reuse: bool, on_progress: Progress | None
-    ) -> Download:
+    def _credentials(self, url: str) -> AwsCredentials:
+        if _scheme(url) == "file" or not self._may_sign(url):
+            raise InvalidParameter(
+                f"Parameter s3_sse_kms is for archives in S3; {url} is none.",
+                hint="A server that speaks S3 elsewhere has to be named in allowed_urls.",
+            )
+        return AwsCredentials.of(self._environ)
+
+    def _may_sign(self, url: str) -> bool:
+        return is_s3(url) or self._allowed.names_host(url)
+
+    def _store(self, source: Source, target: Path, job: _Job) -> Download:
         descriptor, name = tempfile.mkstemp(prefix=_PART_PREFIX, dir=target.parent)
         part = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                digest = self._copy(url, source, file, on_progress)
+                digest = self._copy(job.url, source, file, job.on_progress)
                 os.fchmod(file.fileno(), 0o644)
-            return _install(part, target, digest if reuse else None)
+            check_digest(digest, job.sha256)
+            return _install(part, target, digest if job.reuse else None)
         finally:
             part.unlink(missing_ok=True)
 
@@ -150,15 +195,19 @@ class Downloader:
             raise _failed(url, f"it ended after {done} of {source.size_bytes} bytes")
         return digest.digest()
 
-    def _open(self, url: str) -> Source:
+    def _open(self, url: str, credentials: AwsCredentials | None) -> Source:
         if _scheme(url) == "file":
             return open_file(_local_path(url))
         for _ in range(MAX_REDIRECTS + 1):
+            headers = None
+            if credentials is not None and self._may_sign(url):
+                headers = credentials.sign(url, datetime.datetime.now(datetime.UTC))
             answer = request(
                 url,
                 timeout_s=self._limits.idle_timeout_s,
                 ca_bundle=self._ca_bundle,
                 is_host_trusted=self._allowed.names_host(url),
+                headers=headers,
             )
             if answer.status == http.HTTPStatus.OK:
                 return answer
@@ -185,7 +234,7 @@ def _install(part: Path, target: Path, digest: bytes | None) -> Download:
         # Claims the name: no other download can get between this line and the next.
         target.touch(mode=0o644, exist_ok=False)
     except FileExistsError:
-        if digest is None or _digest(target) != digest:
+        if digest is None or file_digest(target) != digest:
             raise _already_exists(target) from None
         return Download(path=target, is_new=False)
     try:
@@ -196,7 +245,19 @@ def _install(part: Path, target: Path, digest: bytes | None) -> Download:
     return Download(path=target)
 
 
-def _digest(path: Path) -> bytes:
+def check_digest(digest: bytes, wanted: str | None) -> None:
+    """Compare a SHA-256 digest with the one that was asked for, if any.
+
+    Raises:
+        InvalidArchive: it is another one.
+    """
+    if wanted is not None and digest.hex() != wanted.lower():
+        msg = f"The archive has the SHA-256 digest {digest.hex()}, which is not the one in sha256."
+        raise InvalidArchive(msg)
+
+
+def file_digest(path: Path) -> bytes:
+    """SHA-256 digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 

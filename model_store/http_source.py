@@ -10,6 +10,7 @@ import http.client
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 from urllib.parse import urlsplit
@@ -85,7 +86,12 @@ def open_file(path: Path) -> FileSource:
 
 
 def request(
-    url: str, *, timeout_s: float, ca_bundle: Path | None, is_host_trusted: bool
+    url: str,
+    *,
+    timeout_s: float,
+    ca_bundle: Path | None,
+    is_host_trusted: bool,
+    headers: Mapping[str, str] | None = None,
 ) -> HttpSource:
     """Send one GET request; redirects are answers like others.
 
@@ -94,6 +100,7 @@ def request(
         timeout_s: limit for connecting, and for each read.
         ca_bundle: file with certificates to trust instead of the system's.
         is_host_trusted: the operator named this host: it may have any address.
+        headers: to send besides the usual ones.
 
     Raises:
         DownloadFailed: the URL has another scheme, or a password.
@@ -121,7 +128,8 @@ def request(
     opener = urllib.request.build_opener(*handlers)
     opener.addheaders = [("User-Agent", "tsl"), ("Accept", "*/*")]
     try:
-        return HttpSource(opener.open(url, timeout=timeout_s))
+        asked = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310  (checked above)
+        return HttpSource(opener.open(asked, timeout=timeout_s))
     except urllib.error.URLError as error:
         raise error.reason if isinstance(error.reason, OSError) else error from error
 

@@ -27,6 +27,8 @@ class RegistrationRequest:
         startup_timeout_s: limit for loading; -1 also means "not given".
         loaded_at_startup: whether the operator named the model at the start of the server,
             rather than a client at run time. The operator may name any folder of the host.
+        sha256: digest that the archive must have, 64 hexadecimal digits; None for any.
+        signs_s3: sign the download for S3 (``s3_sse_kms``).
         restored: settings of a snapshot, by the name of `ModelConfig`'s attribute. They were in
             force when it was made, and beat all others.
     """
@@ -41,4 +43,6 @@ class RegistrationRequest:
     response_timeout_s: int | None = None
     startup_timeout_s: int | None = None
     loaded_at_startup: bool = False
+    sha256: str | None = None
+    signs_s3: bool = False
     restored: Mapping[str, Any] = field(default_factory=dict)

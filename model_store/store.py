@@ -9,6 +9,7 @@ from any thread.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from tsl.protocol.errors import (
 from .allow_list import DEFAULT_ALLOWED_URLS, AllowList, is_url
 from .archive import ArchiveCache, ModelFolder, StageProgress, stage
 from .config import ServerDefaults, merge_config
-from .download import Download, Downloader, DownloadLimits
+from .download import Download, Downloader, DownloadLimits, check_digest, file_digest
 from .manifest import RUNTIMES, Manifest
 from .model_yaml import MAX_YAML_BYTES
 from .names import check_name, default_name
@@ -39,6 +40,7 @@ ModelsSetting = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 _ARCHIVE_SUFFIXES: Final = (".mar", ".model", ".tar.gz")
 _FOREIGN_RUNTIME: Final = "LSP"
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 _log: Final = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class ModelStore:
         extraction_limits: how much one archive may unpack to.
         download_limits: how large and how slow a download may be.
         ca_bundle: certificates to trust when fetching from ``https``; default: the system's.
+        environ: environment variables; AWS's have the credentials for S3.
 
     Raises:
         ConfigError: one of the folders or expressions cannot be used.
@@ -80,12 +83,15 @@ class ModelStore:
         extraction_limits: ExtractionLimits | None = None,
         download_limits: DownloadLimits | None = None,
         ca_bundle: Path | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         if root is not None and not root.is_dir():
             msg = f"The model store {root} is no folder."
             raise ConfigError(msg)
         self._root = None if root is None else root.resolve()
-        self._downloader = Downloader(AllowList(allowed_urls), download_limits, ca_bundle=ca_bundle)
+        self._downloader = Downloader(
+            AllowList(allowed_urls), download_limits, ca_bundle=ca_bundle, environ=environ
+        )
         self._cache = ArchiveCache(work_dir / "models", extraction_limits)
         self._defaults = defaults or ServerDefaults()
         self._models = models or {}
@@ -180,6 +186,8 @@ class ModelStore:
                 self._root,
                 # A restarted server finds what it fetched the last time.
                 reuse=request.loaded_at_startup,
+                sha256=request.sha256,
+                signs_s3=request.signs_s3,
                 on_progress=stage(on_progress, "downloading"),
             )
             return _Location(download.path, location, download)
@@ -197,7 +205,11 @@ class ModelStore:
         if not name:
             raise _not_found(request.url)
         if (root / name).is_file():
+            if request.sha256 is not None:
+                check_digest(file_digest(root / name), request.sha256)
             return _Location(root / name, name)
+        if request.sha256 is not None:
+            raise _not_found(request.url, "sha256 is for archives; there is no such file.")
         return self._locate_folder(root, name, request)
 
     def _locate_folder(self, root: Path, name: str, request: RegistrationRequest) -> _Location:
@@ -255,9 +267,10 @@ class ModelStore:
         )
 
 
-def _not_found(location: str) -> ModelNotFound:
+def _not_found(
+    location: str, hint: str = "url is the name of a file or folder of the model store, or a URL."
+) -> ModelNotFound:
     msg = f"Model not found at: {location!r}."
-    hint = "url is the name of a file or folder of the model store, or a URL."
     return ModelNotFound(msg, hint=hint)
 
 
@@ -267,6 +280,8 @@ def _check_request(request: RegistrationRequest) -> None:
     if request.runtime is not None and request.runtime not in RUNTIMES:
         msg = f"Invalid RuntimeType value: {request.runtime}"
         raise InvalidParameter(msg, hint=f"runtime is one of {', '.join(RUNTIMES)}.")
+    if request.sha256 is not None and not _SHA256.fullmatch(request.sha256):
+        raise InvalidParameter("Parameter sha256 is not a digest of 64 hexadecimal digits.")
 
 
 def _model_name(request: RegistrationRequest, manifest: Manifest, location: _Location) -> str:

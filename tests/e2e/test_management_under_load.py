@@ -1,5 +1,6 @@
 """Models come, go and change while others are busy."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -108,6 +109,36 @@ def test_changing_the_default_version_fails_no_request(managed, registered, load
     assert any(b'"2.0"' in body for body in seen)
     assert any(b'"1.0"' in body for body in seen)
     assert managed.manage("DELETE", "/models/which/2.0").status_code == 200
+
+
+def test_a_new_version_takes_over_without_a_failed_request(managed, registered, load):
+    """The way to change a model in service: register, make it the default, take the old one away."""
+    registered("which", "which", 2)
+    old = set(managed.wait_ready("which"))
+    versions = []
+
+    def check(number, body):
+        versions.append(json.loads(body)["version"])
+        return True
+
+    generator = load(managed.endpoint, "/predictions/which", 16, check=check)
+    eventually(lambda: generator.answered > 200, "load")
+
+    registered("which-2.0", "which", 2)
+    assert managed.describe("which", "2.0")["minWorkers"] == 2
+    assert managed.manage("PUT", "/models/which/2.0/set-default").status_code == 200
+    assert managed.manage("DELETE", "/models/which/1.0").status_code == 200
+    before = generator.answered
+    eventually(lambda: generator.answered > before + 200, "it goes on")
+
+    generator.finish()
+    assert generator.problems == []
+    assert set(generator.statuses) == {200}
+    assert versions[0] == "1.0"
+    assert set(versions[-100:]) == {"2.0"}
+    assert managed.describe("which")["modelVersion"] == "2.0"
+    assert managed.predict("which/1.0").status_code == 404
+    eventually(lambda: not any(map(is_alive, old)), "the workers of the old version are gone")
 
 
 def test_the_default_version_cannot_be_unregistered_while_there_are_others(managed, registered):

@@ -84,7 +84,8 @@ def management_routes(
                         ("startup_timeout", COUNT, "Seconds; default 120."),
                         ("initial_workers", COUNT, "Workers to start; default 0."),
                         ("synchronous", FLAG, "Answer when they are ready; default true."),
-                        ("s3_sse_kms", FLAG, "Accepted and not used."),
+                        ("s3_sse_kms", FLAG, "Sign the download for S3."),
+                        # `sha256` is ours: the list is TorchServe's, for clients made of it.
                     ),
                     responses={**_CHANGE, "409": "The version is registered already."},
                     answer=STATUS,

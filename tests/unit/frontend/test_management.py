@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tsl.frontend import resolving
 from tsl.frontend.config import ServerConfig
 from tsl.frontend.management import ModelManager
 from tsl.frontend.registry import ModelRegistry
@@ -39,7 +40,7 @@ class FakeStore:
         self.removed = []
         self.requests = []
 
-    def resolve(self, request):
+    def resolve(self, request, on_progress=None):
         if request.url == "broken":
             raise InvalidArchive("broken")
         self.requests.append(request)
@@ -125,6 +126,15 @@ def registry():
 @pytest.fixture
 def recorder(registry):
     return FakeRecorder(registry)
+
+
+@pytest.fixture(autouse=True)
+def _no_threads(monkeypatch, world):
+    def at_once(work, undo):
+        del undo
+        return world.loop.run_in_executor(None, work)
+
+    monkeypatch.setattr(resolving, "in_thread", at_once)
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tsl.frontend.parameters import boolean, lenient_int, page_of
+from tsl.frontend.parameters import boolean, int_within, lenient_int, page_of
+from tsl.protocol.errors import InvalidParameter
 
 
 @pytest.mark.parametrize(("text", "number"), [("5", 5), ("-1", -1), ("x", 7), ("", 7), (None, 7)])
@@ -31,3 +32,25 @@ def test_only_true_is_true(text, value):
 )
 def test_lists_come_in_pages(values, items, token):
     assert page_of([0, 1, 2], values) == (items, token)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "many", "1.5", "1_000", "٣", " 5", "0x10", "2147483648", "-2147483649", "9" * 5000]
+)
+def test_what_is_no_number_of_32_bits_counts_as_not_given(text):
+    assert lenient_int({"n": text}, "n", 7) == 7
+    assert int_within({"n": text}, "n", minimum=1, maximum=9, unset=-1) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("5", 5), ("+5", 5), ("1", 1), ("9", 9), ("-1", None)]
+)
+def test_a_number_within_its_limits_is_taken(text, number):
+    assert int_within({"n": text}, "n", minimum=1, maximum=9, unset=-1) == number
+    assert int_within({}, "n", minimum=1, maximum=9, unset=-1) is None
+
+
+@pytest.mark.parametrize("text", ["0", "10", "-2", "2147483647"])
+def test_a_number_beyond_its_limits_is_refused_by_name(text):
+    with pytest.raises(InvalidParameter, match=rf"Parameter n is {text}; .* from 1 to 9"):
+        int_within({"n": text}, "n", minimum=1, maximum=9, unset=-1)

@@ -7,7 +7,14 @@ import pytest
 from tsl.model_store import download
 from tsl.model_store.allow_list import AllowList
 from tsl.model_store.download import Download, Downloader, DownloadLimits
-from tsl.protocol.errors import Conflict, DownloadFailed, UrlNotAllowed
+from tsl.protocol.errors import (
+    Conflict,
+    DownloadFailed,
+    InvalidArchive,
+    InvalidParameter,
+    ShuttingDown,
+    UrlNotAllowed,
+)
 
 URL = "http://good/x.mar"
 
@@ -35,9 +42,13 @@ class FakeWeb:
     def __init__(self):
         self.answers = {}
         self.requests = []
+        self.headers = []
+        self.bundles = []
 
     def request(self, url, **options):
         self.requests.append((url, options["is_host_trusted"]))
+        self.headers.append(options["headers"])
+        self.bundles.append(options["ca_bundle"])
         answer = self.answers[url]
         if isinstance(answer, Exception):
             raise answer
@@ -290,3 +301,111 @@ def test_at_start_a_url_of_a_file_of_the_store_is_that_file(store):
     result = downloader().fetch(f"file://{store}/x.mar", store, reuse=True)
 
     assert result == Download(path=store / "x.mar", is_new=False, is_copy=False)
+
+
+# -- digests and signatures ---------------------------------------------------------------------------
+
+DIGEST = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"  # of b"content"
+AWS = {
+    "AWS_ACCESS_KEY_ID": "id",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_SESSION_TOKEN": "token",
+}
+S3_URL = "https://bucket.s3.amazonaws.com/x.mar"
+ANY = "https?://.*|file://.*"
+
+
+@pytest.mark.parametrize("digest", [DIGEST, DIGEST.upper()])
+def test_an_archive_with_the_right_digest_is_stored(web, store, digest):
+    web.answers[URL] = FakeAnswer(b"content")
+
+    downloader().fetch(URL, store, reuse=False, sha256=digest)
+
+    assert names(store) == ["x.mar"]
+
+
+def test_an_archive_with_another_digest_leaves_nothing_behind(web, store):
+    web.answers[URL] = FakeAnswer(b"contents")
+
+    with pytest.raises(InvalidArchive, match="which is not the one in sha256"):
+        downloader().fetch(URL, store, reuse=False, sha256=DIGEST)
+
+    assert names(store) == []
+
+
+def test_a_download_that_its_listener_ends_leaves_nothing_behind(web, store):
+    web.answers[URL] = FakeAnswer(b"content")
+
+    def stop(done, total):
+        raise ShuttingDown
+
+    with pytest.raises(ShuttingDown):
+        downloader().fetch(URL, store, reuse=False, on_progress=stop)
+
+    assert names(store) == []
+    assert web.answers[URL].is_closed
+
+
+def test_a_request_to_s3_is_signed_and_so_is_one_it_redirects_to(web, store):
+    other = "https://bucket.s3.eu-west-1.amazonaws.com/x.mar"
+    web.answers |= {S3_URL: FakeAnswer(status=307, location=other), other: FakeAnswer(b"content")}
+
+    Downloader(AllowList(ANY), environ=AWS).fetch(S3_URL, store, reuse=False, signs_s3=True)
+
+    first, second = web.headers
+    assert "/eu-west-1/s3/aws4_request" in first["Authorization"]
+    assert first["host"] == "bucket.s3.amazonaws.com"
+    assert second["host"] == "bucket.s3.eu-west-1.amazonaws.com"
+
+
+def test_nobody_else_gets_a_signature(web, store):
+    web.answers |= {S3_URL: FakeAnswer(status=302, location=URL), URL: FakeAnswer(b"content")}
+
+    with pytest.raises(UrlNotAllowed):  # from https to http
+        Downloader(AllowList(ANY), environ=AWS).fetch(S3_URL, store, reuse=False, signs_s3=True)
+    elsewhere = "https://elsewhere/x.mar"
+    web.answers |= {
+        S3_URL: FakeAnswer(status=302, location=elsewhere),
+        elsewhere: FakeAnswer(b"content"),
+    }
+    Downloader(AllowList(ANY), environ=AWS).fetch(S3_URL, store, reuse=False, signs_s3=True)
+
+    assert web.headers[-1] is None
+
+
+@pytest.mark.parametrize("url", ["https://elsewhere/x.mar", "file:///x.mar"])
+def test_what_is_not_s3_is_not_signed_unless_the_operator_names_it(web, store, url):
+    with pytest.raises(InvalidParameter, match="s3_sse_kms"):
+        Downloader(AllowList(ANY), environ=AWS).fetch(url, store, reuse=False, signs_s3=True)
+
+    assert web.headers == []
+
+
+def test_a_server_that_the_operator_names_may_speak_s3(web, store):
+    web.answers[URL] = FakeAnswer(b"content")
+
+    Downloader(AllowList("http://good/.*"), environ=AWS).fetch(
+        URL, store, reuse=False, signs_s3=True
+    )
+
+    assert web.headers[0]["x-amz-security-token"] == "token"
+
+
+def test_without_credentials_nothing_is_asked_for(web, store):
+    with pytest.raises(InvalidParameter, match="AWS_ACCESS_KEY_ID"):
+        Downloader(AllowList(ANY)).fetch(S3_URL, store, reuse=False, signs_s3=True)
+
+    assert web.headers == []
+
+
+def test_requests_own_bundle_of_certificates_is_used(web, store, tmp_path):
+    bundle = tmp_path / "ca.pem"
+    bundle.touch()
+    web.answers[URL] = FakeAnswer(b"content")
+
+    Downloader(AllowList(ANY), environ={"REQUESTS_CA_BUNDLE": str(bundle)}).fetch(
+        URL, store, reuse=False
+    )
+
+    assert web.bundles == [bundle]

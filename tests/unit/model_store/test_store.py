@@ -1,3 +1,4 @@
+import hashlib
 import logging
 
 import pytest
@@ -521,3 +522,29 @@ def test_progress_names_the_stages(store, source):
     store.resolve(ask(source), lambda stage, *_: stages.append(stage))
 
     assert list(dict.fromkeys(stages)) == ["downloading", "checking", "unpacking"]
+
+
+# -- digests ------------------------------------------------------------------------------------------
+
+
+def test_an_archive_of_the_store_is_checked_against_its_digest(store, add_model):
+    digest = hashlib.sha256(add_model().read_bytes()).hexdigest()
+
+    assert store.resolve(RegistrationRequest(url="echo.mar", sha256=digest)).name == "echo"
+    with pytest.raises(InvalidArchive, match="sha256"):
+        store.resolve(RegistrationRequest(url="echo.mar", sha256="0" * 64))
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 63, "0" * 65, "g" * 64, "0" * 64 + "\n"])
+def test_what_is_no_digest_is_refused_by_name(store, add_model, digest):
+    add_model()
+
+    with pytest.raises(InvalidParameter, match="sha256"):
+        store.resolve(RegistrationRequest(url="echo.mar", sha256=digest))
+
+
+def test_a_folder_has_no_digest(store, root, make_folder):
+    make_folder(root / "echo")
+
+    with pytest.raises(ModelNotFound, match="echo"):
+        store.resolve(RegistrationRequest(url="echo", sha256="0" * 64))
