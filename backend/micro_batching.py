@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from tsl.protocol.errors import InvalidRequest, TslError
 
+from .handlers.image_rows import has_several
 from .regroup import Regroup, refuse_rows
 
 HANDLER_METHODS: Final = ["preprocess", "inference", "postprocess"]
@@ -187,7 +188,9 @@ class MicroBatching:
         handler = self.handler
         handler.context = context
         is_profiled = os.environ.get("ENABLE_TORCH_PROFILER")
-        if is_profiled or handler._is_describe() or handler._is_explain():  # noqa: SLF001
+        # Requests with several images are longer than their rows, so slices would not fit.
+        is_long = hasattr(handler, "max_images") and has_several(data)
+        if is_profiled or is_long or handler._is_describe() or handler._is_explain():  # noqa: SLF001
             return type(handler).handle(handler, data, context)
         output = self.handle(data)
         elapsed_ms = round((time.perf_counter() - started) * 1000, 2)

@@ -20,6 +20,7 @@ from tsl.backend.handlers.image_segmenter import ImageSegmenter
 from tsl.backend.handlers.object_detector import ObjectDetector
 from tsl.backend.handlers.transforms import Compose, Normalize, ToTensor
 from tsl.backend.handlers.views import View, wanted_view
+from tsl.backend.micro_batching import MicroBatching
 from tsl.backend.service import Service
 from tsl.backend.streaming import ReplyStream
 from tsl.protocol.errors import InvalidInput, TslError
@@ -136,6 +137,20 @@ def test_images_of_one_request_may_have_different_sizes(classifier):
     (answer,) = call(service_for(classifier), form(*files))
 
     assert best(answer[2]) == ["blue", "blue", "blue"]
+
+
+def test_several_images_of_a_request_pass_micro_batches_by(classifier):
+    classifier.handle = MicroBatching(classifier, micro_batch_size=1)
+    service = service_for(classifier)
+    try:
+        several, single = call(service, form(RED, BLUE), form(GREEN))
+        bad, good = call(service, form(b"no image"), form(BLUE))
+    finally:
+        classifier.handle.shutdown()
+
+    assert best(several[2]) == ["red", "blue"]
+    assert best(single[2]) == "green"
+    assert [bad[0], best(good[2])] == [400, "blue"]
 
 
 def test_an_image_may_be_a_member_of_a_json_object(classifier):
