@@ -25,8 +25,8 @@ import requests
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from example_table import EXAMPLES  # noqa: E402
-from examples import EXPECTED, Example, differences, play, write_sources  # noqa: E402
+from example_table import ENVELOPE_EXAMPLES, EXAMPLES  # noqa: E402
+from examples import EXPECTED, Example, amend_manifest, differences, play, write_sources  # noqa: E402
 
 START_S = 120
 
@@ -36,15 +36,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", type=Path, required=True, help="folder with torchserve")
     parser.add_argument("--archives", type=Path, help="folder with archives made by others")
-    parser.add_argument("--only", help="record this example alone")
+    parser.add_argument("--only", help="record this example, or this envelope, alone")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        store = options.archives or folder / "store"
-        chosen = [each for each in EXAMPLES if options.only in (None, each.name)]
-        if options.archives is None:
-            pack(options.bin, chosen, folder / "sources", store)
-        found = record(options.bin, chosen, store.resolve(), folder)
+        found = {}
+        for envelope, group in groups(options.only).items():
+            work = folder / f"envelope-{envelope}"
+            work.mkdir()
+            store = options.archives or work / "store"
+            if options.archives is None:
+                pack(options.bin, group, work / "sources", store)
+            found.update(record(options.bin, group, envelope, store.resolve(), work))
     expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
     for name, answers in found.items():
         if name not in expected:
@@ -57,6 +60,15 @@ def main() -> int:
     return 0
 
 
+def groups(only: str | None) -> dict[str, list[Example]]:
+    """The chosen examples; those with an envelope need a server that is configured so."""
+    found: dict[str, list[Example]] = {}
+    for example in (*EXAMPLES, *ENVELOPE_EXAMPLES):
+        if only in (None, example.name, example.envelope):
+            found.setdefault(example.envelope, []).append(example)
+    return found
+
+
 def pack(folder: Path, chosen: Sequence[Example], sources: Path, store: Path) -> None:
     """Make the archives with TorchServe's archiver."""
     store.mkdir()
@@ -67,9 +79,13 @@ def pack(folder: Path, chosen: Sequence[Example], sources: Path, store: Path) ->
         for name, value in write_sources(example, sources / example.name).items():
             command += [f"--{name.replace('_', '-')}", value]
         subprocess.run(command, check=True, env={**os.environ, "TMPDIR": str(staging)})
+        if example.manifest:
+            amend_manifest(store / f"{example.name}.mar", example.manifest)
 
 
-def record(folder: Path, chosen: Sequence[Example], store: Path, work: Path) -> dict[str, Any]:
+def record(
+    folder: Path, chosen: Sequence[Example], envelope: str, store: Path, work: Path
+) -> dict[str, Any]:
     """Start TorchServe, and ask it; one model at a time, because a worker takes much memory."""
     ports = free_ports(6)
     config = work / "config.properties"
@@ -79,6 +95,8 @@ def record(folder: Path, chosen: Sequence[Example], store: Path, work: Path) -> 
     lines += [f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]
     lines += ["disable_token_authorization=true", "enable_model_api=true", "number_of_gpu=0"]
     lines += [f"initial_worker_port={ports[5]}", "disable_system_metrics=true"]
+    if envelope:
+        lines.append(f"service_envelope={envelope}")
     config.write_text("\n".join(lines) + "\n")
     log = (work / "log.txt").open("w")
     command = [folder / "torchserve", "--start", "--foreground", "--ncs"]
@@ -91,8 +109,8 @@ def record(folder: Path, chosen: Sequence[Example], store: Path, work: Path) -> 
         wait(addresses["inference"])
         found = {}
         for example in chosen:
-            found[example.name] = ask(example, addresses, work)
-            print(f"{example.name}: done", file=sys.stderr)
+            found[example.key] = ask(example, addresses, work)
+            print(f"{example.key}: done", file=sys.stderr)
         return found
     finally:
         stop = [str(folder / "torchserve"), "--stop", "--foreground"]

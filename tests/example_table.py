@@ -539,3 +539,104 @@ EXAMPLES = (
         ),
     ),
 )
+
+
+def instances(*values: Any) -> bytes:
+    """A request of KServe's version 1."""
+    return as_json({"instances": list(values)})
+
+
+def inputs(*entries: dict[str, Any], **members: Any) -> bytes:
+    """A request of KServe's version 2."""
+    return as_json({**members, "inputs": list(entries)})
+
+
+def tensor(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
+    """An input of KServe's version 2."""
+    return {"name": name, "datatype": datatype, "shape": shape, "data": data}
+
+
+REFLECT = {"name": "reflect", "handler": "reflect/reflect_handler.py"}
+# Two requests fill a batch at once; one alone waits.
+IN_BATCHES = {"batchSize": 2, "maxBatchDelay": 3000, "minWorkers": 1, "maxWorkers": 1}
+V1, V2 = "/v1/models/reflect", "/v2/models/sums/infer"
+
+ENVELOPE_EXAMPLES = (
+    Example(
+        **REFLECT,
+        envelope="body",
+        steps=(
+            Step(name="bytes", body=b"hello"),
+            Step(name="json", body=b'{"a": [1, 2]}', headers=JSON),
+            Step(name="form", files={"data": ("a.txt", b"x", "text/plain"), "other": ("b", b"y")}),
+        ),
+    ),
+    Example(
+        **REFLECT,
+        envelope="json",
+        steps=(
+            Step(name="one", body=instances(1, "a", None), headers=JSON),
+            Step(name="base64", body=instances({"b64": "aGk="}, {"b64": "eW8="}), headers=JSON),
+            Step(name="column", body=instances({"a": {"b64": "aGk="}, "n": 1}), headers=JSON),
+            Step(name="no instances", body=b'{"x": 1}', headers=JSON, read="status", better=400),
+        ),
+    ),
+    Example(
+        name="joined",
+        handler="reflect/reflect_handler.py",
+        envelope="json",
+        config=IN_BATCHES,
+        steps=(Step(body=(instances(1, 2, 3), instances(4)), headers=JSON),),
+    ),
+    Example(
+        name="tensors",
+        handler="base_handler",
+        weights=("linear.pt", scripted("scripted", "Linear", 11)),
+        envelope="json",
+        steps=(Step(body=instances([1.0, 2.0], [3.0, 4.0]), headers=JSON),),
+    ),
+    Example(
+        **REFLECT,
+        envelope="kserve",
+        manifest={"envelope": "json"},  # it does not count
+        steps=(
+            Step(
+                name="predict", path=f"{V1}:predict", body=instances(1, {"data": "x"}), headers=JSON
+            ),
+            Step(name="explain", path=f"{V1}:explain", body=instances([1, 2]), headers=JSON),
+            Step(name="as bytes", body=instances("a")),
+            Step(name="no instances", body=b"{}", headers=JSON, read="status", better=400),
+        ),
+    ),
+    Example(
+        name="sums",
+        handler="sums/sums_handler.py",
+        envelope="kservev2",
+        steps=(
+            Step(
+                name="one",
+                path=V2,
+                body=inputs(tensor("x", "INT64", [2, 2], [1, 2, 3, 4]), id="mine"),
+                headers=JSON,
+            ),
+            Step(
+                name="several",
+                path=V2,
+                body=inputs(
+                    tensor("a", "FP32", [3], [0.5, 1, 2]),
+                    tensor("b", "FP32", [1, 2], [[1.5, 2]]),
+                    id="two",
+                ),
+                headers=JSON,
+            ),
+            Step(
+                name="text",
+                path=V2,
+                body=inputs(tensor("t", "BYTES", [1], ["hello"]), id="t"),
+                headers=JSON,
+            ),
+            Step(name="no inputs", path=V2, body=b"{}", headers=JSON, read="status", better=400),
+        ),
+    ),
+)
+"""Grouped by their ``envelope``."""

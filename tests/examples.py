@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class Example:
         extra: content of further files by name.
         standins: packages of ``standins/`` that are packed, too.
         steps: what it is asked, in this order.
+        envelope: the server's ``service_envelope``; examples with one have a server of their own.
+        manifest: further members of the manifest's ``model``.
     """
 
     name: str
@@ -73,6 +76,13 @@ class Example:
     extra: Mapping[str, Content] = field(default_factory=dict)
     standins: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    envelope: str = ""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Its name in expected.json."""
+        return f"{self.envelope}/{self.name}" if self.envelope else self.name
 
 
 def text64(data: bytes) -> str:
@@ -123,6 +133,19 @@ def write_sources(example: Example, folder: Path) -> dict[str, Any]:
     if extra:
         options["extra_files"] = ",".join(extra)
     return options
+
+
+def amend_manifest(archive: Path, members: Mapping[str, Any]) -> None:
+    """Put members into the manifest of an archive, which archivers have no option for."""
+    with zipfile.ZipFile(archive) as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    name = "MAR-INF/MANIFEST.json"
+    document = json.loads(entries[name])
+    document["model"].update(members)
+    entries[name] = as_json(document)
+    with zipfile.ZipFile(archive, "w") as file:
+        for each, content in entries.items():
+            file.writestr(each, content)
 
 
 def _write(path: Path, content: Content) -> Path:

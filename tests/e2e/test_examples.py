@@ -10,8 +10,9 @@ import os
 import subprocess
 
 import pytest
-from example_table import EXAMPLES
-from examples import EXPECTED, differences, play, write_sources
+from example_table import ENVELOPE_EXAMPLES, EXAMPLES
+from examples import EXPECTED, amend_manifest, differences, play, write_sources
+from serving import RunningServer
 
 from model_archiver import ModelArchiver, ModelArchiverConfig
 
@@ -31,18 +32,33 @@ def pack(options, store, scratch):
         ModelArchiver.generate_model_archive(ModelArchiverConfig(export_path=str(store), **options))
 
 
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory):
-    """A server with all examples."""
-    from serving import RunningServer
-
-    folder = tmp_path_factory.mktemp("examples")
+def serve(examples, folder):
+    """Pack examples, and start a server with all of them."""
     (folder / "scratch").mkdir()
     server = RunningServer(folder / "server")
     server.properties["default_workers_per_model"] = "1"
-    for example in EXAMPLES:
+    for example in examples:
         options = write_sources(example, folder / "sources" / example.name)
         pack(options, server.store, folder / "scratch")
+        if example.manifest:
+            amend_manifest(server.store / f"{example.name}.mar", example.manifest)
+    return server
+
+
+def check(server, example):
+    addresses = {"inference": server.inference, "management": server.management}
+    found = json.loads(json.dumps(play(example, addresses)))
+    expected = EXPECTATIONS[example.key]
+    for step in example.steps:
+        if step.better:
+            expected[step.name]["status"] = step.better
+    assert differences(expected, found) == []
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory):
+    """A server with all examples that need no envelope."""
+    server = serve(EXAMPLES, tmp_path_factory.mktemp("examples"))
     try:
         server.start()
         yield server
@@ -53,19 +69,35 @@ def serving(tmp_path_factory):
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_an_example_answers_as_torchserve_does(serving, example):
-    addresses = {"inference": serving.inference, "management": serving.management}
+    check(serving, example)
 
-    found = json.loads(json.dumps(play(example, addresses)))
 
-    expected = EXPECTATIONS[example.name]
-    for step in example.steps:
-        if step.better:
-            expected[step.name]["status"] = step.better
-    assert differences(expected, found) == []
+@pytest.mark.parametrize(
+    ("envelope", "from_environment"),
+    [("body", False), ("json", True), ("kserve", True), ("kservev2", False)],
+    ids=["body", "json by variable", "kserve by variable", "kservev2"],
+)
+def test_an_envelope_is_chosen_by_file_or_variable(tmp_path, envelope, from_environment):
+    """An archive cannot choose: what its manifest says about an envelope does not count."""
+    examples = [example for example in ENVELOPE_EXAMPLES if example.envelope == envelope]
+    server = serve(examples, tmp_path)
+    if from_environment:
+        server.properties["enable_envvars_config"] = "true"
+        server.properties["service_envelope"] = "body"  # the variable wins
+        server.environ["TS_SERVICE_ENVELOPE"] = envelope
+    else:
+        server.properties["service_envelope"] = envelope
+    try:
+        server.start()
+        for example in examples:
+            check(server, example)
+        server.stop()
+    finally:
+        server.close()
 
 
 def test_there_are_examples_enough_and_each_was_recorded():
-    names = [example.name for example in EXAMPLES]
+    names = [example.key for example in (*EXAMPLES, *ENVELOPE_EXAMPLES)]
 
     assert len(names) == len(set(names)) >= 25
     assert set(EXPECTATIONS) == set(names)

@@ -32,3 +32,14 @@ class Letters(torch.nn.Module):
                     numbers.append(number)
             rows.append(self.embedding(torch.tensor(numbers)).mean(dim=0))
         return self.fc(torch.stack(rows))
+
+
+class Linear(torch.nn.Module):
+    """Three numbers from two."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(2, 3)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.fc(values)
