@@ -16,7 +16,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 FLUSH_S: Final = 0.1
 MAX_PENDING_LINES: Final = 200_000
+PIECE_LINES: Final = 512
 WRITER_THREAD: Final = "line-log"
 """Name of the threads that write; one that lives on after `close` is stuck for good."""
 
@@ -157,7 +158,8 @@ class LineLog:
         if self.file is None:
             return
         try:
-            self.file.write(self.style.render(groups))
+            for piece in _pieces(groups):
+                self.file.write(self.style.render(piece))
         except OSError as error:
             if not self._is_failing:  # say it once, and go on trying: disks get emptied
                 logger.warning("%s cannot be written: %s", self.file.path, error)
@@ -166,6 +168,21 @@ class LineLog:
         if self._is_failing:
             self._is_failing = False
             logger.warning("%s can be written again", self.file.path)
+
+
+def _pieces(groups: list[Group]) -> Iterator[list[Group]]:
+    """The groups in order, in pieces of some tens of kilobytes.
+
+    Larger texts are made in fresh pages of memory each time, which takes three times as long.
+    """
+    begin = lines = 0
+    for end, (_, texts) in enumerate(groups, 1):
+        lines += len(texts)
+        if lines >= PIECE_LINES:
+            yield groups[begin:end]
+            begin, lines = end, 0
+    if begin < len(groups):
+        yield groups[begin:]
 
 
 class LineWriter:

@@ -134,6 +134,20 @@ def test_a_text_may_be_several_lines(tmp_path, open_log):
     assert texts(data) == [b"one", b"two", b"three"]
 
 
+def test_many_lines_are_written_in_pieces_and_in_order(tmp_path, clock, open_log, monkeypatch):
+    monkeypatch.setattr(line_log, "PIECE_LINES", 3)
+    writer, log = open_log(tmp_path / "a.log")
+
+    for number in range(20):
+        log.add(b"%d" % number)
+        if number % 3 != 1:
+            clock.tick()
+    writer.close()
+
+    written = texts((tmp_path / "a.log").read_bytes())
+    assert written == [b"%d" % number for number in range(20)]
+
+
 def test_lines_are_written_in_batches(world, tmp_path, open_log):
     writer, log = open_log(tmp_path / "a.log")
     log.add(b"one")
