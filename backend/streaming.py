@@ -6,7 +6,6 @@ other times, so that a thread the handler left behind cannot write into somebody
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, Protocol
@@ -48,13 +47,14 @@ class ReplyStream:
     Args:
         outlet: the connection.
         max_response_bytes: limit for one encoded value.
+        is_silent: whether this process only takes part: of a group of processes that serve one
+            model together, the first one speaks.
     """
 
-    def __init__(self, outlet: Outlet, max_response_bytes: int) -> None:
+    def __init__(self, outlet: Outlet, max_response_bytes: int, *, is_silent: bool = False) -> None:
         self._outlet = outlet
         self._max_response_bytes = max_response_bytes
-        # Of a group of processes that serve one model together, the first one speaks.
-        self._is_silent = os.environ.get("LOCAL_RANK", "0") != "0"
+        self.is_silent = is_silent
         self._lock = Lock()
         self._batch: Predict | None = None
         self._context: Context | None = None
@@ -115,7 +115,7 @@ class ReplyStream:
             LookupError: ``values`` is too short, or there is no such row.
             RuntimeError: no handler call is running.
         """
-        if self._is_silent:
+        if self.is_silent:
             return
         with self._lock:
             batch, context = self._batch, self._context

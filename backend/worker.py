@@ -14,6 +14,7 @@ from typing import Final
 from tsl.protocol.errors import JobCancelled, ProtocolError
 from tsl.protocol.frames import (
     PROTOCOL_VERSION,
+    Done,
     Failure,
     Frame,
     Hello,
@@ -120,7 +121,7 @@ class Worker:
     # Loading.
 
     def _load(self, load: Load) -> tuple[Service, ReplyStream] | None:
-        stream = ReplyStream(self._connection, load.max_response_bytes)
+        stream = ReplyStream(self._connection, load.max_response_bytes, is_silent=not load.answers)
         set_current_stream(stream)
         started = perf_counter()
         try:
@@ -153,7 +154,10 @@ class Worker:
         """Wait for one frame and answer it. No frame outlives this call, however big it was."""
         frame = self._connection.receive()
         if type(frame) is Predict:
-            if self._connection.has_cancelled and self._is_cancelled(frame):
+            if stream.is_silent:
+                service.predict(frame, stream)  # its part of the work; rank 0 has the answer
+                self._send(Done(frame.batch_id))
+            elif self._connection.has_cancelled and self._is_cancelled(frame):
                 self._send(Failure(frame.batch_id, JobCancelled.code, "", 0))
             else:
                 self._send(service.predict(frame, stream))

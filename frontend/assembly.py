@@ -13,7 +13,7 @@ from .addresses import Address
 from .auth import RENEWABLE, Authorizer, Permission
 from .config import ServerConfig, without_secrets
 from .describe import ModelDescriber
-from .devices import DeviceAllocator, count_gpus
+from .devices import DeviceAllocator, find_accelerators
 from .http_api.clock import Clock
 from .http_api.connection import HttpConnection
 from .http_api.context import AccessLog as AccessLogSink
@@ -104,7 +104,7 @@ def assemble(
     log_settings = LogSettings.of(config)
     lines = LineWriter(console=bool(log_settings.on_console))
     registry = ModelRegistry()
-    devices = DeviceAllocator(count_gpus(os.environ, config.number_of_gpu))
+    devices = DeviceAllocator(find_accelerators(os.environ, config.number_of_gpu))
     connections: set[HttpConnection] = set()
     measuring = Measuring(config, log_settings, lines, registry, connections)
     planner = WorkerPlanner(measuring.worker_config, without_secrets(os.environ), devices)

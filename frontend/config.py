@@ -424,7 +424,7 @@ class ServerConfig(MeasuringConfig):
         "initial_distribution_port",
         whole_number(0, 65535),
         "29500",
-        "First port for workers that run in parallel by torchrun.",
+        "Ids of workers of parallel models count up from here.",
     )
     blacklist_env_vars: re.Pattern[str] | None = setting(
         "blacklist_env_vars",

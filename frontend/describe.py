@@ -131,7 +131,7 @@ def _worker(worker: Worker) -> dict[str, Any]:
         "id": str(worker.plan.number),
         "startTime": started.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z" if started else "",
         "status": "READY" if worker.is_serving else "UNLOADING",
-        "memoryUsage": _resident_bytes(worker.pid),
+        "memoryUsage": sum(map(_resident_bytes, worker.pids)),
         "pid": worker.pid,
         "gpu": load.gpu_id >= 0,
         "gpuUsage": "N/A",

@@ -1,12 +1,20 @@
-"""Which accelerator a worker gets; the front end itself never touches one."""
+"""Which accelerators there are, and which of them a worker gets.
+
+The front end itself never touches one: it asks the driver's command line tool how many there are.
+Workers get numbers from 0 up. A worker that is made of several processes, or that starts its own,
+gets a group of devices and sees no others: the vendor's variable says so.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 logger = logging.getLogger(__name__)
 
@@ -15,51 +23,121 @@ CPU: Final = -1
 PROBE_TIMEOUT_S: Final = 10
 
 
-def count_gpus(environ: Mapping[str, str], limit: int | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Accelerators:
+    """The accelerators that workers may use.
+
+    Attributes:
+        count: how many.
+        variable: environment variable that names those a process may see.
+        names: what to write there for each of them; empty for the numbers themselves.
+    """
+
+    count: int = 0
+    variable: str = "CUDA_VISIBLE_DEVICES"
+    names: tuple[str, ...] = ()
+
+    def visible(self, devices: Sequence[int]) -> dict[str, str]:
+        """Environment of a process that is to see only some of them; none on the CPU."""
+        if not devices:
+            return {}
+        names = [self.names[each] if self.names else str(each) for each in devices]
+        return {self.variable: ",".join(names)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Vendor:
+    """How to ask one vendor's tool."""
+
+    command: tuple[str, ...]
+    count: Callable[[bytes], int]
+    variable: str
+
+
+def _count_lines(output: bytes) -> int:
+    return sum(line.startswith(b"GPU ") for line in output.splitlines())
+
+
+def _count_cards(output: bytes) -> int:
+    return sum(key.startswith("card") for key in _json_object(output))
+
+
+def _count_list(output: bytes) -> int:
+    return len(_json_object(output).get("device_list", ()))
+
+
+def _json_object(output: bytes) -> dict[str, Any]:
+    document = json.loads(output)
+    return document if isinstance(document, dict) else {}
+
+
+VENDORS: Final = (
+    _Vendor(("rocm-smi", "--showid", "--json"), _count_cards, "HIP_VISIBLE_DEVICES"),
+    _Vendor(("nvidia-smi", "--list-gpus"), _count_lines, "CUDA_VISIBLE_DEVICES"),
+    _Vendor(("xpu-smi", "discovery", "-j"), _count_list, "ZE_AFFINITY_MASK"),
+)
+"""The first whose tool is installed decides, as with TorchServe."""
+
+
+def find_accelerators(environ: Mapping[str, str], limit: int | None) -> Accelerators:
     """Accelerators on this machine.
 
     Args:
-        environ: ``CUDA_VISIBLE_DEVICES`` in it counts before anything is asked.
+        environ: a vendor's variable in it counts before anything is asked.
         limit: ``number_of_gpu``, None when not configured.
     """
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    found = _ask_driver() if visible is None else _count_listed(visible)
-    return found if limit is None else min(found, limit)
+    found = _listed(environ) or _ask_drivers()
+    if limit is None or limit >= found.count:
+        return found
+    return Accelerators(limit, found.variable, found.names[:limit])
 
 
-def _count_listed(visible: str) -> int:
-    """Devices in ``CUDA_VISIBLE_DEVICES``; as the driver reads it, -1 ends the list."""
-    items = [item.strip() for item in visible.split(",")]
-    if "-1" in items:
-        items = items[: items.index("-1")]
-    return len([item for item in items if item])
+def _listed(environ: Mapping[str, str]) -> Accelerators | None:
+    """Devices that the environment names; as the driver reads it, -1 ends the list."""
+    for vendor in sorted(VENDORS, key=lambda vendor: vendor.variable != "CUDA_VISIBLE_DEVICES"):
+        visible = environ.get(vendor.variable)
+        if visible is None:
+            continue
+        items = [item.strip() for item in visible.split(",")]
+        if "-1" in items:
+            items = items[: items.index("-1")]
+        names = tuple(item for item in items if item)
+        return Accelerators(len(names), vendor.variable, names)
+    return None
 
 
-def _ask_driver() -> int:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return 0
+def _ask_drivers() -> Accelerators:
+    for vendor in VENDORS:
+        tool = shutil.which(vendor.command[0])
+        if tool is not None:
+            return Accelerators(_ask(tool, vendor), vendor.variable)
+    return Accelerators()
+
+
+def _ask(tool: str, vendor: _Vendor) -> int:
     try:
         done = subprocess.run(  # noqa: S603 - a path that `which` found, no arguments from outside
-            [tool, "--list-gpus"], capture_output=True, timeout=PROBE_TIMEOUT_S, check=True
+            [tool, *vendor.command[1:]], capture_output=True, timeout=PROBE_TIMEOUT_S, check=True
         )
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("nvidia-smi does not answer, serving on the CPU: %s", error)
+        return vendor.count(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        logger.warning("%s does not answer, serving on the CPU: %s", vendor.command[0], error)
         return 0
-    return sum(line.startswith(b"GPU ") for line in done.stdout.splitlines())
 
 
 class DeviceAllocator:
     """Hands out devices round-robin, as TorchServe: one counter for the whole server.
 
     Args:
-        gpus: number of accelerators.
+        accelerators: what there is.
     """
 
-    def __init__(self, gpus: int) -> None:
-        self.gpus = gpus
+    def __init__(self, accelerators: Accelerators) -> None:
+        self.accelerators = accelerators
+        self.gpus = accelerators.count
         self._last = 0
         self._last_listed: dict[str, int] = {}
+        self._taken: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     def next_device(self, model: str, device_type: str, device_ids: Sequence[int] = ()) -> int:
         """Device id for another worker of a model.
@@ -72,11 +150,63 @@ class DeviceAllocator:
         Returns:
             0 to ``gpus - 1``, or `CPU`.
         """
-        if device_type == "cpu" or self.gpus == 0:
+        devices = self._usable(device_type, device_ids)
+        if not devices:
             return CPU
-        if device_ids and all(0 <= number < self.gpus for number in device_ids):
+        if devices == tuple(device_ids):
             turn = self._last_listed.get(model, -1) + 1
             self._last_listed[model] = turn
-            return device_ids[turn % len(device_ids)]
+            return devices[turn % len(devices)]
         self._last += 1  # counted first: on two devices the first worker gets device 1
         return self._last % self.gpus
+
+    def groups(
+        self, device_type: str, device_ids: Sequence[int], size: int
+    ) -> list[tuple[int, ...]]:
+        """The groups of so many devices that a model may use; empty on the CPU.
+
+        Args:
+            device_type: see `next_device`.
+            device_ids: see `next_device`; neighbours in the list make up a group.
+            size: devices per worker.
+        """
+        devices = self._usable(device_type, device_ids)
+        starts = range(0, len(devices) - size + 1, size)
+        return [devices[start : start + size] for start in starts]
+
+    def has_all(self, device_ids: Sequence[int]) -> bool:
+        """Whether all of a model's list exist."""
+        return all(0 <= number < self.gpus for number in device_ids)
+
+    def is_on_cpu(self, device_type: str, device_ids: Sequence[int] = ()) -> bool:
+        """Whether a model has no accelerator to use."""
+        return not self._usable(device_type, device_ids)
+
+    def take_group(
+        self, model: str, device_type: str, device_ids: Sequence[int], size: int
+    ) -> tuple[int, ...]:
+        """A group of devices for another worker of a model: the one that fewest of them use.
+
+        Each model counts for itself, as with TorchServe. Give it back with `release_group`.
+
+        Returns:
+            ``size`` device ids; none on the CPU.
+        """
+        groups = self.groups(device_type, device_ids, size)
+        if not groups:
+            return ()
+        group = min(groups, key=lambda group: self._taken[model, group])
+        self._taken[model, group] += 1
+        return group
+
+    def release_group(self, model: str, group: tuple[int, ...]) -> None:
+        """The worker that had this group is gone for good."""
+        if self._taken[model, group] > 0:
+            self._taken[model, group] -= 1
+
+    def _usable(self, device_type: str, device_ids: Sequence[int]) -> tuple[int, ...]:
+        if device_type == "cpu" or self.gpus == 0:
+            return ()
+        if device_ids and self.has_all(device_ids):
+            return tuple(device_ids)
+        return tuple(range(self.gpus))

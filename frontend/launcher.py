@@ -19,7 +19,7 @@ from typing import Protocol
 from .nursery_client import ForkNotPossible, NurseryClient
 from .worker_command import MALLOC_DEFAULTS, SAFE_PATH, worker_arguments, worker_environ
 from .worker_output import OutputPipes
-from .worker_process import WorkerProcess, WorkerSpec
+from .worker_process import Process, WorkerProcess, WorkerSpec
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class LaunchError(Exception):
 class ProcessLauncher(Protocol):
     """Starts workers somewhere."""
 
-    async def launch(self, spec: WorkerSpec, on_exit: Callable[[int], None]) -> WorkerProcess:
+    async def launch(self, spec: WorkerSpec, on_exit: Callable[[int], None]) -> Process:
         """Start one worker.
 
         Args:

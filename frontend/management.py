@@ -28,6 +28,7 @@ from .registry import ModelRegistry, ServedModel
 from .resolving import Resolver
 from .snapshots import NoRecorder, Recorder
 from .worker import Worker, WorkerOwner
+from .worker_group import make_worker
 from .worker_listener import WorkerListener
 from .worker_plans import WorkerPlanner, share_name
 from .worker_pool import MetricSink, WorkerPool
@@ -140,24 +141,26 @@ class ModelManager:
         for key, is_asked_for in (
             ("asyncCommunication", config.async_communication),
             ("continuousBatching", config.continuous_batching),
-            ("parallelType", config.parallel_type),
             ("sequenceBatching", config.sequence_batching),
             ("useJobTicket", config.use_job_ticket),
             ("useVenv", config.use_venv),
         ):
             if is_asked_for:
                 logger.warning("%s: %s has no effect yet in this version", version.name, key)
+        limits = self._planner.cap(
+            version, config.min_workers, max(config.max_workers, config.min_workers)
+        )
         metrics = self._metrics.of(version.name, version.version)
         pool = new_pool(version, self._worker_factory(version), metrics)
         served = ServedModel(version, pool, config.client_timeout_ms / 1000)
-        pool.scale(config.min_workers, max(config.max_workers, config.min_workers))
+        pool.scale(*limits)
         self.registry.add(served)
         return served
 
     def _worker_factory(self, version: ModelVersion) -> Callable[[WorkerOwner], Worker]:
         def new_worker(owner: WorkerOwner) -> Worker:
             planned = self._planner.plan(version, getattr(owner, "max_workers", 1))
-            return Worker(planned, self._launcher, self._listener, owner)
+            return make_worker(planned, self._launcher, self._listener, owner)
 
         return new_worker
 
@@ -217,6 +220,7 @@ class ModelManager:
         """
         async with self._locks.of(name):
             served = self.registry.get(name, version)
+            min_workers, max_workers = self._planner.cap(served.version, min_workers, max_workers)
             before = list(served.pool.workers)
             started = served.pool.scale(min_workers, max_workers)
             # Written before the wait: they stay the wanted numbers even if a worker cannot load.

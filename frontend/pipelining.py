@@ -21,12 +21,17 @@ MAX_DEPTH: Final = 32
 
 
 class PipelineDepth:
-    """Depth for the workers of one model version; 1 until the model is known to be quick."""
+    """Depth for the workers of one model version; 1 until the model is known to be quick.
 
-    __slots__ = ("_mean_us", "_proven", "depth")
+    Args:
+        limit: depth at most.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_limit", "_mean_us", "_proven", "depth")
+
+    def __init__(self, limit: int = MAX_DEPTH) -> None:
         self.depth = 1
+        self._limit = limit
         self._proven = 0
         self._mean_us = 0.0
 
@@ -44,4 +49,4 @@ class PipelineDepth:
         self._proven += 1
         if self._proven < PROOF or self._proven % 16:
             return
-        self.depth = max(1, min(MAX_DEPTH, int(BUDGET_US / max(self._mean_us, 1.0))))
+        self.depth = max(1, min(self._limit, int(BUDGET_US / max(self._mean_us, 1.0))))

@@ -8,6 +8,7 @@ from tsl.model_store import ModelVersion
 
 from .batch_pool import BatchPool
 from .batching import BatchPolicy, BatchQueue
+from .pipelining import PipelineDepth
 from .worker import Worker, WorkerOwner
 from .worker_pool import MetricSink, WorkerPool
 
@@ -31,4 +32,7 @@ def new_pool(
         policy=BatchPolicy(config.batch_policy),
     )
     name = f"Model {version.name!r} version {version.version}"
-    return BatchPool(name, queue, new_worker, config.response_timeout_s, metrics)
+    pool = BatchPool(name, queue, new_worker, config.response_timeout_s, metrics)
+    if config.has_ranks:
+        pool.depth = PipelineDepth(limit=1)  # the ranks of a worker run in step
+    return pool

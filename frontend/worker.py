@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from tsl.protocol.errors import (
     LoadFailed,
+    ProtocolError,
     ResponseTimeout,
     TslError,
     WorkerDied,
@@ -27,11 +28,12 @@ from tsl.protocol.errors import (
 )
 from tsl.protocol.frames import Hello, Load, MetricRecord
 
+from .group_plan import GroupPlan
 from .launcher import LaunchError, ProcessLauncher
 from .restart import RestartPolicy
 from .worker_channel import Batch, WorkerChannel
 from .worker_listener import WorkerListener, new_token
-from .worker_process import SIGKILL_CODE, WorkerProcess, WorkerSpec, exit_cause
+from .worker_process import SIGKILL_CODE, Process, WorkerSpec, exit_cause
 from .worker_state import WorkerEvent, WorkerState, next_state
 
 logger = logging.getLogger(__name__)
@@ -78,6 +80,7 @@ class WorkerPlan:
         startup_timeout_s: from process start to loaded.
         retry_window_s: ``maxRetryTimeoutInSec``.
         spec: makes the launch order for a fresh worker id and token.
+        group: the processes it is made of; None for one.
     """
 
     number: int
@@ -87,6 +90,7 @@ class WorkerPlan:
     startup_timeout_s: float
     retry_window_s: float
     spec: Callable[[str, str], WorkerSpec]
+    group: GroupPlan | None = None
 
 
 class Worker:
@@ -111,7 +115,7 @@ class Worker:
         self.token = ""
         self.state = WorkerState.STOPPED
         self.channel: WorkerChannel | None = None
-        self.process: WorkerProcess | None = None
+        self.process: Process | None = None
         self.started_at: datetime | None = None
         self.last_failure = ""
         self.load_failure: TslError | None = None
@@ -140,6 +144,11 @@ class Worker:
         if self.process is None:  # it may have greeted before the launcher is done
             return self._greeted_pid if self.channel is not None else -1
         return self.process.pid if self.process.returncode is None else -1
+
+    @property
+    def pids(self) -> list[int]:
+        """Ids of all its processes."""
+        return [self.pid] if self.pid >= 0 else []
 
     @property
     def is_serving(self) -> bool:
@@ -210,14 +219,15 @@ class Worker:
 
     def time_out(self) -> None:
         """The handler did not answer in time: ask for its stack traces, then kill it."""
-        logger.error(
-            "%s did not answer within its responseTimeout; its stack goes to the model log",
-            self.plan.label,
-        )
+        self.abort("no answer within responseTimeout")
+
+    def abort(self, reason: str) -> None:
+        """It hangs: ask for its stack traces, then kill it."""
+        logger.error("%s: %s; its stack goes to the model log", self.plan.label, reason)
         self._verdict = ResponseTimeout()
-        self.last_failure = self._reason = "no answer within responseTimeout"
+        self.last_failure = self._reason = reason
         if self.channel is not None:
-            self.channel.shutdown("no answer within responseTimeout")
+            self.channel.shutdown(reason)
         if self.process is not None:
             self.process.abort()
             self._arm(END_GRACE_S, self.kill)
@@ -229,9 +239,8 @@ class Worker:
     # ...and what happens to it.
 
     async def _start_process(self) -> None:
-        spec = self.plan.spec(self.worker_id, self.token)
         try:
-            self.process = await self._launcher.launch(spec, self._on_exit)
+            self.process = await self._spawn()
         except Exception as error:
             # The boundary of the launch, which runs as a task of its own: whatever went wrong
             # has to end this life, or the worker would stay in STARTING for ever.
@@ -243,6 +252,15 @@ class Worker:
             return
         if self.state is WorkerState.STOPPING:  # told so before there was anything to stop
             self.process.kill()
+
+    async def _spawn(self) -> Process:
+        """Start what this worker is made of.
+
+        Raises:
+            LaunchError: it could not be started.
+        """
+        spec = self.plan.spec(self.worker_id, self.token)
+        return await self._launcher.launch(spec, self._on_exit)
 
     def on_greeted(self, channel: WorkerChannel, hello: Hello) -> tuple[Load, int]:
         """The process connected."""
@@ -279,6 +297,15 @@ class Worker:
             return
         self._owner.worker_free(self, batch, service_us)
 
+    def on_done(self, batch_id: int) -> None:
+        """Only ranks that do not answer may say this.
+
+        Raises:
+            ProtocolError: always.
+        """
+        msg = f"batch {batch_id} is done without an answer"
+        raise ProtocolError(msg)
+
     def on_metrics(self, records: list[MetricRecord]) -> None:
         """The handler recorded metrics."""
         self._owner.worker_metrics(self, records)
@@ -294,7 +321,7 @@ class Worker:
         # else: it connected before the launcher had its pid; the report of its exit will follow
 
     def _on_exit(self, returncode: int) -> None:
-        self.last_failure = self._reason or exit_cause(returncode)
+        self.last_failure = self._reason or self._exit_cause(returncode)
         if self.channel is None or self.channel.is_lost:
             self._finish_life()
         else:
@@ -303,6 +330,9 @@ class Worker:
             self.channel.retire()
             self._owner.worker_changed(self)
             self._arm(READ_GRACE_S, self.channel.abort)
+
+    def _exit_cause(self, returncode: int) -> str:
+        return exit_cause(returncode)
 
     def _finish_life(self) -> None:
         """There is no process any more, and nothing left to read."""
@@ -355,7 +385,7 @@ class Worker:
         else:
             self.kill()
 
-    def _log_end(self, process: WorkerProcess | None, *, stopping: bool) -> None:
+    def _log_end(self, process: Process | None, *, stopping: bool) -> None:
         if stopping:
             logger.info("%s stopped", self.plan.label)
             return
@@ -380,7 +410,7 @@ class Worker:
             self._timer = None
 
 
-def _cause(process: WorkerProcess | None, failure: str) -> TslError:
+def _cause(process: Process | None, failure: str) -> TslError:
     """What to answer to the jobs that were with a dead worker."""
     if process is not None and process.returncode == SIGKILL_CODE:
         return WorkerKilled(hint=f"({failure})")

@@ -27,6 +27,7 @@ from tsl.protocol.frames import (
     Buffer,
     Cancel,
     Chunk,
+    Done,
     Failure,
     Frame,
     Hello,
@@ -69,11 +70,25 @@ class ChannelOwner(Protocol):
         an exception tells nothing about how quick a model is.
         """
 
+    def on_done(self, batch_id: int) -> None:
+        """A worker that does not answer has run a batch.
+
+        Raises:
+            ProtocolError: this one was to answer.
+        """
+
     def on_metrics(self, records: list[MetricRecord]) -> None:
         """The handler recorded metrics."""
 
     def on_channel_lost(self) -> None:
         """The connection is gone, and everything that was in it has been read."""
+
+
+class Companion(Protocol):
+    """Another process that gets what a channel sends; see `worker_group`."""
+
+    def relay(self, frame: Frame, buffers: list[Buffer]) -> None:
+        """Send a frame to it, too; ``buffers`` is the frame encoded."""
 
 
 class Batch:
@@ -102,6 +117,9 @@ class WorkerChannel(asyncio.Protocol):
     Args:
         claim: called with the worker's `Hello`; answers whose channel this is and what to load.
 
+    Attributes:
+        companions: get every frame but `Load` and `Cancel`, too.
+
     Raises (from the claim, and handled here):
         ProtocolError: nobody expects this worker; the connection is dropped.
     """
@@ -118,6 +136,7 @@ class WorkerChannel(asyncio.Protocol):
         self._out: list[Buffer] = []
         self._is_retired = False
         self.is_lost = False
+        self.companions: tuple[Companion, ...] = ()
 
     def __repr__(self) -> str:
         return f"<WorkerChannel {self._channel.state.name} {len(self._batches)} in flight>"
@@ -165,7 +184,13 @@ class WorkerChannel(asyncio.Protocol):
             job.channel = self
 
     def cancel(self, batch: Batch, job: Job) -> None:
-        """Tell the worker that nobody waits for a job any more; its answer will be discarded."""
+        """Tell the worker that nobody waits for a job any more; its answer will be discarded.
+
+        Processes that work on the job together are not told: each would hear it at another
+        point of its work, and one that goes on would wait for one that has stopped.
+        """
+        if self.companions:
+            return
         is_open = self._channel.state in (ChannelState.SERVING, ChannelState.CLOSING)
         if is_open and not self._is_retired and not self.is_lost and batch.id in self._batches:
             self._send(Cancel(batch.id, batch.jobs.index(job)))
@@ -225,7 +250,18 @@ class WorkerChannel(asyncio.Protocol):
         self._channel.step(Side.FRONT_END, frame)
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out += encode(frame)
+        buffers = encode(frame)
+        self._out += buffers
+        if self.companions:
+            for companion in self.companions:
+                companion.relay(frame, buffers)
+
+    def relay(self, frame: Frame, buffers: list[Buffer]) -> None:
+        """Send a frame that another channel has encoded."""
+        self._channel.step(Side.FRONT_END, frame)
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out += buffers
 
     def _flush(self) -> None:
         """Write what this turn of the loop has produced."""
@@ -272,6 +308,8 @@ class WorkerChannel(asyncio.Protocol):
                 self._owner.on_loaded(frame.load_ms)
             elif isinstance(frame, LoadFailure):
                 self._owner.on_load_failed(frame.code, frame.reason)
+            elif isinstance(frame, Done):
+                self._owner.on_done(frame.batch_id)
 
     def _on_hello(self, hello: Hello) -> None:
         owner, load, max_body_bytes = self._claim(self, hello)

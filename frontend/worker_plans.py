@@ -16,6 +16,7 @@ from tsl.protocol.frames import Load
 from .config import ServerConfig
 from .cpus import usable_cpus
 from .devices import DeviceAllocator
+from .placement import Placement, Placer
 from .preload import find_preload, is_built_in
 from .worker import WorkerPlan
 from .worker_process import WorkerSpec
@@ -40,7 +41,9 @@ class WorkerPlanner:
         self._environ = environ
         self._devices = devices
         self._numbers = count(config.initial_worker_port)
+        self._next_group = config.initial_distribution_port
         self._cpus = usable_cpus()
+        self._placer = Placer(devices, environ, self._cpus)
         self.socket_path = ""
 
     @property
@@ -56,34 +59,30 @@ class WorkerPlanner:
             workers: how many workers the version is to have; the CPU threads are shared out.
         """
         config, model = self._config, version.config
-        number = next(self._numbers)
+        number = self._next_number(model.parallel_level)
         label = f"W-{number}-{version.name}_{version.version}"
-        device = self._devices.next_device(
-            f"{version.name}/{version.version}", model.device_type or "", model.device_ids or ()
-        )
+        place = self._placer.place(version, number, workers)
         load = Load(
             model_name=version.name,
             model_dir=str(version.model_dir),
             handler=version.handler,
             envelope=config.service_envelope or "",
             batch_size=model.batch_size,
-            gpu_id=device,
+            gpu_id=place.gpu_id,
             limit_max_image_pixels=config.limit_max_image_pixels,
             max_response_bytes=config.max_response_size_bytes,
             decode_input=config.decode_input_request,
             metrics_config=str(config.metrics_config or ""),
         )
-        share = _share_name(version, device)
+        share = _share_name(version, place)
         spec = partial(
             WorkerSpec,
             label=label,
             socket_path=self.socket_path,
             model_dir=str(version.model_dir),
-            environ=worker_environ(
-                self._environ, version, config, max(self._cpus // max(workers, 1), 1)
-            ),
+            environ=worker_environ(self._environ, version, config, place.environ),
             preload=find_preload(version.model_dir, version.handler),
-            start=_start_mode(config.worker_start, model.worker_start, device),
+            start=_start_mode(config.worker_start, model.worker_start, place),
             share=share,
             load=b"".join(encode(load)) if share else b"",
         )
@@ -96,11 +95,36 @@ class WorkerPlanner:
             startup_timeout_s=model.startup_timeout_s,
             retry_window_s=model.max_retry_timeout_s,
             spec=lambda worker_id, token: spec(worker_id=worker_id, token=token),
+            group=place.group,
         )
+
+    def cap(self, version: ModelVersion, low: int, high: int) -> tuple[int, int]:
+        """Lower a number of workers to what there are accelerators for.
+
+        Args:
+            version: what they serve.
+            low: at least so many.
+            high: at most so many.
+
+        Raises:
+            NotEnoughDevices: there are not enough for one worker.
+        """
+        return self._placer.cap(version, low, high)
+
+    def _next_number(self, level: int) -> int:
+        """The number of a worker; parallel ones take one for each of their processes."""
+        if not level:
+            return next(self._numbers)
+        number = self._next_group
+        self._next_group += level
+        return number
 
 
 def worker_environ(
-    environ: Mapping[str, str], version: ModelVersion, config: ServerConfig, threads: int
+    environ: Mapping[str, str],
+    version: ModelVersion,
+    config: ServerConfig,
+    added: Mapping[str, str],
 ) -> dict[str, str]:
     """A worker's environment (handler contract, section 2).
 
@@ -108,11 +132,11 @@ def worker_environ(
         environ: the server's own.
         version: the model; its folder and that of its handler go to ``PYTHONPATH``.
         config: ``blacklist_env_vars`` is applied last, so it can also hide what is added here.
-        threads: CPU threads for the worker, unless the environment says otherwise.
+        added: what the place of the worker asks for.
     """
     result = {
-        "OMP_NUM_THREADS": str(threads),
         **environ,
+        **added,
         "TS_DECODE_INPUT_REQUEST": str(config.decode_input_request).lower(),
         "TS_IPEX_ENABLE": str(config.ipex_enable).lower(),
         "TS_IPEX_GPU_ENABLE": str(config.ipex_gpu_enable).lower(),
@@ -146,7 +170,7 @@ def share_name(version: ModelVersion) -> str:
     return f"{version.name}/{version.version}#{id(version):x}"
 
 
-def _share_name(version: ModelVersion, device: int) -> str:
+def _share_name(version: ModelVersion, place: Placement) -> str:
     """`share_name` if this version's workers may share, else "".
 
     ``shareModel`` decides; without it the built-in handlers share, on the CPU: what they do while
@@ -154,11 +178,15 @@ def _share_name(version: ModelVersion, device: int) -> str:
     """
     asked = version.config.share_model
     wanted = is_built_in(version.model_dir, version.handler) if asked is None else asked
-    return share_name(version) if wanted and device < 0 else ""
+    return share_name(version) if wanted and _may_fork(place) else ""
 
 
-def _start_mode(server: str, model: str, device: int) -> str:
-    """A worker that uses an accelerator must not be forked: drivers do not survive it."""
-    if device >= 0:
+def _may_fork(place: Placement) -> bool:
+    """Drivers of accelerators do not survive a fork; ranks begin with an environment of their own."""
+    return place.gpu_id < 0 and place.group is None
+
+
+def _start_mode(server: str, model: str, place: Placement) -> str:
+    if not _may_fork(place):
         return "spawn"
     return model if model != "auto" else server

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from .worker_output import new_tail
 
@@ -46,6 +47,30 @@ class WorkerSpec:
     start: str = "auto"
     share: str = ""
     load: bytes = field(default=b"", repr=False)
+
+
+class Process(Protocol):
+    """What a worker runs in.
+
+    Attributes:
+        returncode: None while it runs, then the exit code, or minus the signal number.
+    """
+
+    returncode: int | None
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+
+    @property
+    def tail(self) -> deque[str]:
+        """The last lines of its stderr."""
+
+    def kill(self) -> None:
+        """End it now."""
+
+    def abort(self) -> None:
+        """Make it write the stack of every thread to its log, and end."""
 
 
 class WorkerProcess:

@@ -11,6 +11,7 @@ from .download import DownloadLimits
 from .manifest import Manifest
 from .model_yaml import load_model_yaml
 from .names import check_name, default_name
+from .parallel import Torchrun
 from .request import RegistrationRequest
 from .snapshot import Snapshot, SnapshotEntry, parse_snapshot
 from .snapshot_folder import SnapshotFolder, SnapshotKind
@@ -39,6 +40,7 @@ __all__ = [
     "SnapshotFolder",
     "SnapshotKind",
     "StageProgress",
+    "Torchrun",
     "Workflow",
     "WorkflowNode",
     "WorkflowRequest",

@@ -28,12 +28,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .model_yaml import load_model_yaml
+from .parallel import Torchrun, parallel_settings
 from .request import RegistrationRequest
 from .typed_values import TypedValues
 
 BATCH_POLICIES: Final = ("window", "eager")
 DEVICE_TYPES: Final = ("cpu", "gpu")
-PARALLEL_TYPES: Final = ("pp", "tp", "pptp", "custom")
 WORKER_STARTS: Final = ("auto", "fork", "spawn")
 
 DEFAULT_BATCH_SIZE: Final = 1
@@ -90,9 +90,9 @@ class ModelConfig:
         job_queue_bytes: size of the bodies of jobs that may wait.
         device_type: ``cpu`` or ``gpu``; None: whichever is there.
         device_ids: accelerators to use; None: all.
-        parallel_type: one of `PARALLEL_TYPES`, or None.
+        parallel_type: ``pp``, ``tp``, ``pptp``, ``custom``, or None.
         parallel_level: devices per worker; 0 without a parallel type.
-        torchrun: options for torchrun, as written.
+        torchrun: the section of that name; None without it.
         use_job_ticket: refuse jobs while no worker is idle.
         continuous_batching: let jobs join a running batch.
         sequence_batching: keep the jobs of a sequence on one worker.
@@ -122,7 +122,7 @@ class ModelConfig:
     device_ids: tuple[int, ...] | None = None
     parallel_type: str | None = None
     parallel_level: int = 0
-    torchrun: Mapping[str, Any] = field(default_factory=dict)
+    torchrun: Torchrun | None = None
     use_job_ticket: bool = False
     continuous_batching: bool = False
     sequence_batching: bool = False
@@ -135,6 +135,11 @@ class ModelConfig:
     worker_start: str = "auto"
     share_model: bool | None = None
     yaml: Any = field(default_factory=dict)
+
+    @property
+    def has_ranks(self) -> bool:
+        """Whether a worker is made of processes that the server starts."""
+        return self.parallel_level > 0 and self.parallel_type != "custom"
 
 
 def merge_config(
@@ -155,7 +160,7 @@ def merge_config(
         The settings, and a sentence about each value that was passed over.
 
     Raises:
-        InvalidArchive: the YAML cannot be read.
+        InvalidArchive: the YAML cannot be read, or contradicts itself.
     """
     warnings: list[str] = []
     document = load_model_yaml(yaml_text) if yaml_text is not None else {}
@@ -197,7 +202,7 @@ def merge_config(
         worker_start=yaml.choice("workerStart", WORKER_STARTS) or "auto",
         share_model=yaml.flag("shareModel"),
         yaml=document,
-        **_parallel(yaml, document or {}, warnings),
+        **parallel_settings(yaml, document or {}, _YAML, warnings),
         **_sequence(yaml, warnings),
     )
     return dataclasses.replace(config, **request.restored), warnings
@@ -277,23 +282,6 @@ def _workers(
     low = server.integer("minWorkers", minimum=0) or count
     high = server.integer("maxWorkers", minimum=0) or max(low, count)
     return low, max(low, high)
-
-
-def _parallel(
-    yaml: TypedValues, document: Mapping[Any, Any], warnings: list[str]
-) -> dict[str, Any]:
-    kind = yaml.choice("parallelType", PARALLEL_TYPES)
-    levels = {"parallelLevel": yaml.integer("parallelLevel", minimum=0)}
-    torchrun = yaml.mapping("torchrun") or {}
-    options = TypedValues(torchrun, f"torchrun in {_YAML}", warnings)
-    levels["torchrun"] = options.integer("nproc-per-node", minimum=1)
-    # Both keys say how many processes a worker has; the later one in the file counts.
-    stated = [level for key in document if (level := levels.get(key)) is not None]
-    return {
-        "parallel_type": kind,
-        "parallel_level": stated[-1] if kind is not None and stated else 0,
-        "torchrun": torchrun,
-    }
 
 
 def _sequence(yaml: TypedValues, warnings: list[str]) -> dict[str, Any]:

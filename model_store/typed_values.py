@@ -55,6 +55,14 @@ class TypedValues:
         self._warn(key, f"one of {', '.join(choices)}")
         return None
 
+    def word(self, key: str) -> str | None:
+        """A text; one that looks like a number is none."""
+        value = self._values.get(key)
+        if value is None or isinstance(value, str):
+            return value
+        self._warn(key, "a text")
+        return None
+
     def integers(self, key: str) -> tuple[int, ...] | None:
         """A list of whole numbers from 0 up; one wrong element spoils the list."""
         value = self._values.get(key)

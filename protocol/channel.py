@@ -18,6 +18,7 @@ from .errors import ProtocolError
 from .frames import (
     Cancel,
     Chunk,
+    Done,
     Failure,
     Frame,
     Hello,
@@ -85,6 +86,7 @@ TRANSITIONS: Final[dict[ChannelState, dict[tuple[Side, type[Any]], ChannelState]
         (Side.WORKER, Result): _S.SERVING,
         (Side.WORKER, Chunk): _S.SERVING,
         (Side.WORKER, Failure): _S.SERVING,
+        (Side.WORKER, Done): _S.SERVING,
         (Side.WORKER, Metrics): _S.SERVING,
         (Side.WORKER, Pong): _S.SERVING,
     },
@@ -95,6 +97,7 @@ TRANSITIONS: Final[dict[ChannelState, dict[tuple[Side, type[Any]], ChannelState]
         (Side.WORKER, Result): _S.CLOSING,
         (Side.WORKER, Chunk): _S.CLOSING,
         (Side.WORKER, Failure): _S.CLOSING,
+        (Side.WORKER, Done): _S.CLOSING,
         (Side.WORKER, Metrics): _S.CLOSING,
         (Side.WORKER, Pong): _S.CLOSING,
         (Side.FRONT_END, Cancel): _S.CLOSING,

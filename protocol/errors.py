@@ -33,6 +33,7 @@ The tree::
     ├── MethodNotAllowed          405
     ├── Conflict                  409
     ├── InvalidArchive            400
+    │   └── DependenciesFailed    400
     ├── DownloadFailed            400
     ├── PayloadTooLarge           413
     ├── ExpectationFailed         417
@@ -52,6 +53,7 @@ The tree::
     │   ├── WorkerKilled          507
     │   ├── ResponseTimeout       500 (standard 504)
     │   ├── LoadFailed            500
+    │   ├── NotEnoughDevices      500
     │   └── LoadOutOfMemory       507
     ├── PredictionError           as the handler says
     ├── Unsupported               501
@@ -323,6 +325,14 @@ class InvalidArchive(TslError):
     default_message = "The model archive cannot be used."
 
 
+class DependenciesFailed(InvalidArchive):
+    """The Python packages that the model asks for cannot be installed."""
+
+    code = "dependencies_failed"
+    type_name = "ModelException"
+    default_message = "The Python packages of the model cannot be installed."
+
+
 class DownloadFailed(TslError):
     """The archive could not be fetched from its URL."""
 
@@ -503,6 +513,14 @@ class LoadOutOfMemory(HandlerError):
     code = "load_out_of_memory"
     http_status = 507
     default_message = "Failed to start workers: out of memory."
+
+
+class NotEnoughDevices(HandlerError):
+    """A worker of the model needs more accelerators than there are."""
+
+    code = "not_enough_devices"
+    type_name = "WorkerInitializationException"
+    default_message = "There are not enough accelerators for a worker of the model."
 
 
 class PredictionError(TslError):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 """Raised with every incompatible change; both sides of a socket must have the same."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -57,6 +57,8 @@ class Load(NamedTuple):
         max_response_bytes: an encoded answer above this becomes a `ResponseTooLarge`.
         decode_input: decode JSON and text inputs before the handler sees them.
         metrics_config: path of the metrics YAML file, or "" for the built-in set.
+        answers: whether it answers batches. Of the processes that serve a model together only
+            the first one does; the others run the same batches and say `Done`.
     """
 
     model_name: str
@@ -69,6 +71,7 @@ class Load(NamedTuple):
     max_response_bytes: int
     decode_input: bool
     metrics_config: str
+    answers: bool = True
 
 
 class Loaded(NamedTuple):
@@ -268,6 +271,16 @@ class Pong(NamedTuple):
     nonce: int
 
 
+class Done(NamedTuple):
+    """Worker that does not answer → front end: it has run a batch, well or not.
+
+    Attributes:
+        batch_id: which one.
+    """
+
+    batch_id: int
+
+
 class Shutdown(NamedTuple):
     """Front end → worker: finish what has been received, then exit with code 0."""
 
@@ -354,6 +367,7 @@ Frame: TypeAlias = (
     | ForkRefused
     | Exited
     | Unshare
+    | Done
 )
 
 FRAME_TYPES: Final[tuple[type[Any], ...]] = (
@@ -375,5 +389,6 @@ FRAME_TYPES: Final[tuple[type[Any], ...]] = (
     ForkRefused,
     Exited,
     Unshare,
+    Done,
 )
 """Position in this tuple is the type number on the wire: append only."""

@@ -108,6 +108,9 @@ class _Owner(ChannelOwner):
     def on_free(self, batch: Any, service_us: int | None) -> None:
         self.pool.worker_free(cast("Worker", self), batch, service_us)
 
+    def on_done(self, batch_id: int) -> None:
+        raise AssertionError(batch_id)
+
     def on_metrics(self, records: Any) -> None:
         raise AssertionError(records)
 

@@ -11,6 +11,7 @@ from tsl.backend.worker import EXIT_CANNOT_LOAD, EXIT_STOPPED, Worker
 from tsl.protocol.errors import ProtocolError
 from tsl.protocol.frames import (
     PROTOCOL_VERSION,
+    Done,
     Failure,
     Hello,
     Load,
@@ -123,6 +124,23 @@ def test_it_greets_loads_and_answers_until_the_stream_ends(loads):
     assert isinstance(result, Result)
     assert result.replies == [Reply(0, "", [], "", b"a"), Reply(0, "", [], "", b"b")]
     assert pong == Pong(9)
+
+
+def test_a_rank_that_does_not_answer_runs_the_batch_and_says_so(loads):
+    calls = []
+
+    def fail_at_first(data, context):
+        calls.append(context.get_request_id(0))
+        if len(calls) == 1:
+            raise ValueError("as asked")
+        return "no list"
+
+    loads(fail_at_first)
+    connection = FakeConnection(LOAD._replace(answers=False), predict(1, "a"), predict(2, "b"))
+
+    assert live(connection) == EXIT_STOPPED
+    assert answers(connection) == [Done(1), Done(2)]
+    assert calls == ["a", "b"]
 
 
 def test_shutdown_ends_it_after_what_came_before(loads):

@@ -7,7 +7,15 @@ import subprocess
 import pytest
 
 from tsl.frontend import devices
-from tsl.frontend.devices import CPU, DeviceAllocator, count_gpus
+from tsl.frontend.devices import CPU, Accelerators, DeviceAllocator, find_accelerators
+
+
+def count(environ, limit):
+    return find_accelerators(environ, limit).count
+
+
+def new_allocator(gpus):
+    return DeviceAllocator(Accelerators(gpus))
 
 
 @pytest.fixture
@@ -22,7 +30,7 @@ def driver(monkeypatch):
                 raise result
             return subprocess.CompletedProcess(command, 0, stdout=result)
 
-        monkeypatch.setattr(devices.shutil, "which", lambda name: f"/bin/{name}")
+        monkeypatch.setattr(devices.shutil, "which", {"nvidia-smi": "/bin/nvidia-smi"}.get)
         monkeypatch.setattr(devices.subprocess, "run", run)
 
     return answer
@@ -34,24 +42,24 @@ def driver(monkeypatch):
      ("0,-1,1", 1)],
 )  # fmt: skip
 def test_the_environment_says_which_are_visible(visible, expected):
-    assert count_gpus({"CUDA_VISIBLE_DEVICES": visible}, None) == expected
+    assert count({"CUDA_VISIBLE_DEVICES": visible}, None) == expected
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 3), (0, 0), (2, 2), (9, 3)])
 def test_the_configuration_can_only_lower_the_number(limit, expected):
-    assert count_gpus({"CUDA_VISIBLE_DEVICES": "0,1,2"}, limit) == expected
+    assert count({"CUDA_VISIBLE_DEVICES": "0,1,2"}, limit) == expected
 
 
 def test_without_a_driver_there_are_none(monkeypatch):
     monkeypatch.setattr(devices.shutil, "which", lambda name: None)
 
-    assert count_gpus({}, None) == 0
+    assert count({}, None) == 0
 
 
 def test_the_driver_lists_them(driver):
     driver(b"GPU 0: A (UUID: x)\nGPU 1: A (UUID: y)\n  MIG 1g\n")
 
-    assert count_gpus({}, None) == 2
+    assert count({}, None) == 2
 
 
 @pytest.mark.parametrize(
@@ -66,36 +74,74 @@ def test_the_driver_lists_them(driver):
 def test_a_driver_that_does_not_answer_means_cpu_and_a_warning(driver, caplog, error):
     driver(error)
 
-    assert count_gpus({}, None) == 0
+    assert count({}, None) == 0
     assert "serving on the CPU" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("tool", "output", "variable", "expected"),
+    [
+        ("rocm-smi", b'{"card0": {"GPU ID": "0x73"}, "card1": {}, "system": {}}',
+         "HIP_VISIBLE_DEVICES", 2),
+        ("xpu-smi", b'{"device_list": [{"device_id": 0}, {"device_id": 1}]}',
+         "ZE_AFFINITY_MASK", 2),
+        ("nvidia-smi", b"GPU 0: A\n", "CUDA_VISIBLE_DEVICES", 1),
+        ("xpu-smi", b"no JSON", "ZE_AFFINITY_MASK", 0),
+        ("rocm-smi", b"[]", "HIP_VISIBLE_DEVICES", 0),
+    ],
+)  # fmt: skip
+def test_the_tool_of_the_vendor_is_asked(monkeypatch, tool, output, variable, expected):
+    def run(command, **options):
+        return subprocess.CompletedProcess(command, 0, stdout=output)
+
+    monkeypatch.setattr(devices.shutil, "which", lambda name: name if name == tool else None)
+    monkeypatch.setattr(devices.subprocess, "run", run)
+
+    assert find_accelerators({}, None) == Accelerators(expected, variable)
+
+
+def test_a_vendors_variable_counts_before_its_tool(driver):
+    driver(b"GPU 0: A\n")
+
+    found = find_accelerators({"HIP_VISIBLE_DEVICES": "5,7"}, None)
+
+    assert found == Accelerators(2, "HIP_VISIBLE_DEVICES", ("5", "7"))
+
+
+def test_what_a_process_is_to_see_is_said_in_the_names_of_the_server():
+    named = find_accelerators({"CUDA_VISIBLE_DEVICES": "4,GPU-x,6"}, 2)
+
+    assert named.visible((1, 0)) == {"CUDA_VISIBLE_DEVICES": "GPU-x,4"}
+    assert Accelerators(4).visible((2, 3)) == {"CUDA_VISIBLE_DEVICES": "2,3"}
+    assert Accelerators(4).visible(()) == {}
 
 
 # -- handing out
 
 
 def test_devices_go_round_and_the_first_worker_gets_the_second_one():
-    allocator = DeviceAllocator(3)
+    allocator = new_allocator(3)
 
     assert [allocator.next_device("m", "gpu") for _ in range(5)] == [1, 2, 0, 1, 2]
 
 
 def test_one_counter_for_all_models():
-    allocator = DeviceAllocator(2)
+    allocator = new_allocator(2)
 
     assert [allocator.next_device(name, "") for name in "abab"] == [1, 0, 1, 0]
 
 
 def test_one_accelerator_is_for_all():
-    assert [DeviceAllocator(1).next_device("m", "") for _ in range(2)] == [0, 0]
+    assert [new_allocator(1).next_device("m", "") for _ in range(2)] == [0, 0]
 
 
 @pytest.mark.parametrize(("gpus", "device_type"), [(0, "gpu"), (2, "cpu"), (0, "")])
 def test_the_cpu(gpus, device_type):
-    assert DeviceAllocator(gpus).next_device("m", device_type, (0,)) == CPU
+    assert new_allocator(gpus).next_device("m", device_type, (0,)) == CPU
 
 
 def test_a_model_with_a_list_goes_round_in_it_for_itself():
-    allocator = DeviceAllocator(4)
+    allocator = new_allocator(4)
 
     assert [allocator.next_device("a", "gpu", (3, 1)) for _ in range(3)] == [3, 1, 3]
     assert allocator.next_device("b", "gpu", (3, 1)) == 3
@@ -104,4 +150,40 @@ def test_a_model_with_a_list_goes_round_in_it_for_itself():
 
 @pytest.mark.parametrize("listed", [(0, 5), (-1,), (2,)])
 def test_a_list_with_a_device_that_does_not_exist_is_ignored_as_a_whole(listed):
-    assert DeviceAllocator(2).next_device("m", "gpu", listed) == 1
+    assert new_allocator(2).next_device("m", "gpu", listed) == 1
+
+
+# -- groups
+
+
+def test_groups_are_neighbours_and_a_rest_stays_free():
+    allocator = new_allocator(5)
+
+    assert allocator.groups("", (), 2) == [(0, 1), (2, 3)]
+    assert allocator.groups("gpu", (4, 0, 2), 2) == [(4, 0)]
+    assert allocator.groups("", (), 6) == []
+    assert allocator.groups("cpu", (), 2) == []
+
+
+def test_each_model_begins_at_the_first_group():
+    allocator = new_allocator(4)
+
+    assert [allocator.take_group("a", "", (), 2) for _ in range(3)] == [(0, 1), (2, 3), (0, 1)]
+    assert allocator.take_group("b", "", (), 2) == (0, 1)
+
+
+def test_a_group_that_was_given_back_is_taken_next():
+    allocator = new_allocator(6)
+    for _ in range(3):
+        allocator.take_group("m", "", (), 2)
+
+    allocator.release_group("m", (2, 3))
+
+    assert allocator.take_group("m", "", (), 2) == (2, 3)
+
+
+def test_on_the_cpu_there_are_no_groups_to_take():
+    allocator = new_allocator(0)
+
+    assert allocator.take_group("m", "", (), 2) == ()
+    allocator.release_group("m", ())

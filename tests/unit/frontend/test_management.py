@@ -28,6 +28,7 @@ from tsl.protocol.errors import (
     LoadFailed,
     LoadOutOfMemory,
     ModelNotFound,
+    NotEnoughDevices,
     VersionNotFound,
 )
 
@@ -101,6 +102,12 @@ class FakePlanner:
     def __init__(self, new_plan):
         self._new_plan = new_plan
         self.failure = None
+        self.room = 1000
+
+    def cap(self, version, low, high):
+        if not self.room:
+            raise NotEnoughDevices
+        return min(low, self.room), min(high, self.room)
 
     def plan(self, version, workers):
         if self.failure is not None:
@@ -537,6 +544,36 @@ def test_scaling_up_that_fails_keeps_the_model(world, manager, register, launche
 
     assert manager.registry.get("m") is served
     assert served.pool.ready_count == 1
+
+
+def test_there_are_no_more_workers_than_devices_for_them(world, manager, register, planner):
+    planner.room = 2
+    served = register("m")
+
+    world.run(manager.scale("m", "", 5, 9, wait=False))
+
+    assert len(served.pool.workers) == 2
+    assert (served.pool.min_workers, served.pool.max_workers) == (2, 2)
+
+
+def test_a_model_without_devices_for_one_worker_is_refused(world, manager, planner, store):
+    planner.room = 0
+
+    with pytest.raises(NotEnoughDevices):
+        world.run(manager.register(RegistrationRequest(url="m")))
+
+    assert names(manager) == []
+    assert store.removed == [("m", "1.0")]
+
+
+def test_the_ranks_of_a_parallel_model_run_in_step(world, manager, store):
+    store.config = ModelConfig(parallel_type="tp", parallel_level=2)
+
+    served = world.run(manager.register(RegistrationRequest(url="m"), wait=False))
+
+    for _ in range(200):
+        served.pool.depth.observe(10)
+    assert served.pool.depth.depth == 1
 
 
 # -- at start

@@ -24,6 +24,15 @@ def test_a_very_quick_model_gets_the_most():
     assert after(*[10] * 200) == MAX_DEPTH
 
 
+def test_the_depth_can_be_limited():
+    depth = PipelineDepth(limit=1)
+
+    for _ in range(200):
+        depth.observe(10)
+
+    assert depth.depth == 1
+
+
 def test_what_is_in_flight_is_worth_no_more_than_the_budget():
     for service_us in (100, 250, 500, 999, 1500):
         assert after(*[service_us] * 500) == BUDGET_US // service_us

@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from tsl.model_store.config import ModelConfig, ServerDefaults, merge_config
+from tsl.model_store.parallel import Torchrun
 from tsl.model_store.request import RegistrationRequest
 from tsl.protocol.errors import InvalidArchive
 
@@ -96,7 +97,7 @@ def test_every_key_of_the_file_is_read():
         device_ids=(1, 0),
         parallel_type="tp",
         parallel_level=2,
-        torchrun={"nnodes": 1},
+        torchrun=Torchrun(),
         use_job_ticket=True,
         continuous_batching=True,
         sequence_batching=True,
@@ -273,6 +274,7 @@ def test_half_a_pair_of_workers_is_warned_about():
             id="level later",
         ),
         pytest.param({"parallelType": "tp", "torchrun": [4]}, ("tp", 0), id="torchrun is a list"),
+        pytest.param({"parallelType": "tp", "torchrun": {}}, ("tp", 1), id="torchrun alone"),
     ],
 )
 def test_parallel_settings(document, expected):

@@ -14,6 +14,7 @@ from tsl.protocol.frames import (
     FRAME_TYPES,
     Cancel,
     Chunk,
+    Done,
     Exited,
     Failure,
     Fork,
@@ -62,6 +63,7 @@ EXAMPLES = [
     ForkRefused("w#2", "threads"),
     Exited("w#2", -9),
     Unshare("m/1.0"),
+    Done(7),
 ]
 NUMBER = {cls: number for number, cls in enumerate(FRAME_TYPES)}
 
