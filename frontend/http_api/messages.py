@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tsl.protocol.errors import reason_phrase
 from tsl.protocol.frames import Headers
+
+from .reason_phrases import reason_phrase
 
 FIXED_HEADERS: Final = (
     b"Pragma: no-cache\r\n"
