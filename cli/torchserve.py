@@ -16,6 +16,9 @@ from typing import Final, NoReturn
 from .exit_codes import ExitCode
 from .server_process import server_command
 
+TORCHSERVE_VERSION: Final = "0.12.0"
+"""The interface that tsl has. As in `ts.version`, which another package may have overwritten."""
+
 _MODELS_METAVAR: Final = "[NAME=]ARCHIVE"
 
 # Attribute of the parsed command line → the option of ``tsl start`` with the same meaning.
@@ -82,9 +85,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(args)
     if options.version:
-        from ts.version import __version__
-
-        sys.stdout.write(f"TorchServe Version is {__version__}\n")
+        sys.stdout.write(f"TorchServe Version is {TORCHSERVE_VERSION}\n")
         return ExitCode.OK
     if options.stop:
         return _tsl(["stop"])

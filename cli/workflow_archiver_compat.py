@@ -1,4 +1,7 @@
-"""The command ``torch-workflow-archiver``: TorchServe's options, read by `workflow_archiver`."""
+"""The command ``torch-workflow-archiver``: TorchServe's options.
+
+Nothing here imports `workflow_archiver`: another package may have put its files in its place.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from tsl.model_store.archiver.workflow import WorkflowArgParser, workflow_order_of
 from tsl.model_store.packing import PackedModel
 from tsl.model_store.unpacking import Progress
 from tsl.model_store.workflow_packing import pack_workflow
-from workflow_archiver.arg_parser import ArgParser
-from workflow_archiver.workflow_packaging import order_of
 
 from .archive import show_packing
 
@@ -25,11 +27,11 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code: 0, or 1 when it cannot be packed. A wrong command line ends the process
         with 2.
     """
-    parsed = ArgParser.workflow_archiver_args_parser().parse_args(args)
+    parsed = WorkflowArgParser.workflow_archiver_args_parser().parse_args(args)
 
     def make(progress: Progress, created_on: datetime) -> PackedModel:
         return pack_workflow(
-            order_of(parsed),
+            workflow_order_of(parsed),
             Path(parsed.export_path),
             overwrite=parsed.force,
             created_on=created_on,

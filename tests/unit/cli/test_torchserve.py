@@ -134,3 +134,7 @@ def test_help_names_every_option(capsys):
         "--enable-model-api",
     ):
         assert option in text
+
+
+def test_the_version_is_that_of_the_names_in_ts():
+    assert __version__ == torchserve.TORCHSERVE_VERSION

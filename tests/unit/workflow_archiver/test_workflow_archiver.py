@@ -100,7 +100,7 @@ def test_mistakes_raise_the_original_s_error():
 def test_warnings_are_logged(folder, caplog):
     (folder / "spec.yaml").write_text("dag: {gone: []}\n")
 
-    with caplog.at_level(logging.WARNING, "workflow_archiver"):
+    with caplog.at_level(logging.WARNING, "tsl.model_store.archiver"):
         package_workflow(parse(*WORDS))
 
     assert "gone" in caplog.text
