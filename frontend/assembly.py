@@ -12,6 +12,7 @@ from tsl.model_store import ModelStore, ServerDefaults, WorkflowStore
 from .addresses import Address
 from .auth import RENEWABLE, Authorizer, Permission
 from .config import ServerConfig, without_secrets
+from .dependencies.environments import ModelEnvironments
 from .describe import ModelDescriber
 from .devices import DeviceAllocator, find_accelerators
 from .http_api.clock import Clock
@@ -125,6 +126,13 @@ def assemble(
         launcher=launcher,
         listener=worker_listener,
         metrics=measuring.handlers,
+        environments=ModelEnvironments(
+            config.work_dir / "environments",
+            without_secrets(os.environ),
+            installs=config.install_py_dep_per_model,
+            tool=config.install_py_dep_tool,
+            timeout_s=config.install_py_dep_timeout_s,
+        ),
         recorder=recorder,
     )
     operations = Operations()

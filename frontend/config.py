@@ -222,6 +222,20 @@ class ServerConfig(MeasuringConfig):
     install_py_dep_per_model: bool = setting(
         "install_py_dep_per_model", boolean, "false", "Install the archive's requirements file."
     )
+    install_py_dep_timeout_s: float = setting(
+        "install_py_dep_timeout",
+        seconds,
+        "600",
+        "Seconds that installing the packages of a model may take.",
+        own=True,
+    )
+    install_py_dep_tool: str = setting(
+        "install_py_dep_tool",
+        choice("auto", "pip", "uv"),
+        "auto",
+        "What installs them; `auto` is pip where the server's Python has it, else uv.",
+        own=True,
+    )
     allowed_urls: str = setting(
         "allowed_urls",
         pattern_list,

@@ -76,7 +76,7 @@ class LocalLauncher:
                 return await self._fork(spec, on_exit)
             except ForkNotPossible as error:
                 logger.info("%s: starting a fresh process, because %s", spec.label, error)
-        return await _spawn(self._python, spec, on_exit)
+        return await _spawn(spec.python or self._python, spec, on_exit)
 
     async def _fork(self, spec: WorkerSpec, on_exit: Callable[[int], None]) -> WorkerProcess:
         """Fork from the loaded model if the worker may share it, else from the nursery."""

@@ -21,6 +21,7 @@ from tsl.model_store import (
 from tsl.protocol.errors import Conflict, LoadFailed, LoadOutOfMemory, TslError
 
 from .config import ServerConfig
+from .dependencies.environments import ModelEnvironments, PythonEnvironment
 from .launcher import ProcessLauncher
 from .name_locks import NameLocks
 from .pools import new_pool
@@ -54,6 +55,7 @@ class ModelManager:
         launcher: starts them.
         listener: where they connect to.
         metrics: where their handlers' metrics go.
+        environments: install the Python packages that models ask for.
         recorder: told about every change, before its answer; not about those at start.
     """
 
@@ -67,6 +69,7 @@ class ModelManager:
         launcher: ProcessLauncher,
         listener: WorkerListener,
         metrics: MetricSinks,
+        environments: ModelEnvironments,
         recorder: Recorder | None = None,
     ) -> None:
         self._config = config
@@ -77,6 +80,7 @@ class ModelManager:
         self._launcher = launcher
         self._listener = listener
         self._metrics = metrics
+        self._environments = environments
         self._recorder = recorder or NoRecorder()
         self._leaving: set[WorkerPool] = set()
         self._locks = NameLocks()
@@ -90,6 +94,7 @@ class ModelManager:
 
         Raises:
             TslError: the archive cannot be found or used, or the version is there already.
+            DependenciesFailed: its Python packages cannot be installed.
             LoadFailed, LoadOutOfMemory: a worker cannot load it (only with ``wait``).
         """
         served = await self.admit(await self._resolve(request), wait=wait)
@@ -109,13 +114,14 @@ class ModelManager:
 
         Raises:
             Conflict: the version, or the name, is taken.
+            DependenciesFailed: its Python packages cannot be installed.
             LoadFailed, LoadOutOfMemory: a worker cannot load it (only with ``wait``).
         """
         served: ServedModel | None = None
         try:
             async with self._locks.of(version.name):
                 self._check_free(version, alone=alone)
-                served = self._serve(version)
+                served = self._serve(version, await self._environments.prepare(version))
                 if wait:
                     await self._wait_loaded(served)
                 return served
@@ -126,6 +132,7 @@ class ModelManager:
 
     async def discard(self, version: ModelVersion) -> None:
         """Let a version go that the store has resolved, and that is not served."""
+        self._environments.release(version)
         await asyncio.to_thread(self._store.remove, version)
 
     def _check_free(self, version: ModelVersion, *, alone: bool) -> None:
@@ -136,14 +143,13 @@ class ModelManager:
         if alone and any(served.version.name == version.name for served in self.registry):
             raise Conflict(f"A model {version.name} is already registered.")
 
-    def _serve(self, version: ModelVersion) -> ServedModel:
+    def _serve(self, version: ModelVersion, environment: PythonEnvironment | None) -> ServedModel:
         config = version.config
         for key, is_asked_for in (
             ("asyncCommunication", config.async_communication),
             ("continuousBatching", config.continuous_batching),
             ("sequenceBatching", config.sequence_batching),
             ("useJobTicket", config.use_job_ticket),
-            ("useVenv", config.use_venv),
         ):
             if is_asked_for:
                 logger.warning("%s: %s has no effect yet in this version", version.name, key)
@@ -151,15 +157,17 @@ class ModelManager:
             version, config.min_workers, max(config.max_workers, config.min_workers)
         )
         metrics = self._metrics.of(version.name, version.version)
-        pool = new_pool(version, self._worker_factory(version), metrics)
+        pool = new_pool(version, self._worker_factory(version, environment), metrics)
         served = ServedModel(version, pool, config.client_timeout_ms / 1000)
         pool.scale(*limits)
         self.registry.add(served)
         return served
 
-    def _worker_factory(self, version: ModelVersion) -> Callable[[WorkerOwner], Worker]:
+    def _worker_factory(
+        self, version: ModelVersion, environment: PythonEnvironment | None
+    ) -> Callable[[WorkerOwner], Worker]:
         def new_worker(owner: WorkerOwner) -> Worker:
-            planned = self._planner.plan(version, getattr(owner, "max_workers", 1))
+            planned = self._planner.plan(version, getattr(owner, "max_workers", 1), environment)
             return make_worker(planned, self._launcher, self._listener, owner)
 
         return new_worker
@@ -200,6 +208,7 @@ class ModelManager:
         await served.pool.close(self._config.unregister_model_timeout_s)
         self._leaving.discard(served.pool)
         await self._launcher.forget(share_name(served.version))
+        self._environments.release(served.version)
         await asyncio.to_thread(self._store.remove, served.version)
 
     async def scale(
@@ -312,17 +321,20 @@ class ModelManager:
     async def _load(self, requests: list[RegistrationRequest]) -> list[ServedModel | TslError]:
         """Register models without waiting for workers; what fails is logged."""
         found = await asyncio.gather(*map(self._resolve, requests), return_exceptions=True)
-        results: list[ServedModel | TslError] = []
-        for request, version in zip(requests, found, strict=True):
-            # One after the other: the first version of a name becomes its default.
-            try:
-                if isinstance(version, BaseException):
-                    raise version
-                results.append(await self.admit(version, wait=False))
-            except TslError as error:
-                logger.warning("Failed to load model: %s: %s", request.url, error)
-                results.append(error)
-        return results
+        # At once, so that no model waits for the packages of another. Versions of one name come in
+        # order, because its lock is given in order: the first one becomes the default.
+        return await asyncio.gather(*map(self._admit_found, requests, found))
+
+    async def _admit_found(
+        self, request: RegistrationRequest, version: ModelVersion | BaseException
+    ) -> ServedModel | TslError:
+        try:
+            if isinstance(version, BaseException):
+                raise version
+            return await self.admit(version, wait=False)
+        except TslError as error:
+            logger.warning("Failed to load model: %s: %s", request.url, error)
+            return error
 
     async def close(self, timeout_s: float) -> None:
         """Stop all workers of all models.
@@ -330,6 +342,7 @@ class ModelManager:
         Args:
             timeout_s: after this many seconds workers are killed.
         """
+        await self._environments.close()
         pools = {served.pool for served in self.registry} | self._leaving
         await asyncio.gather(*(pool.close(timeout_s) for pool in pools))
 

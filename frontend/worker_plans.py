@@ -15,6 +15,7 @@ from tsl.protocol.frames import Load
 
 from .config import ServerConfig
 from .cpus import usable_cpus
+from .dependencies.environments import PythonEnvironment
 from .devices import DeviceAllocator
 from .placement import Placement, Placer
 from .preload import find_preload, is_built_in
@@ -51,13 +52,17 @@ class WorkerPlanner:
         """Workers of a model at start when nothing says how many: accelerators, else CPUs."""
         return self._devices.gpus or self._cpus
 
-    def plan(self, version: ModelVersion, workers: int) -> WorkerPlan:
+    def plan(
+        self, version: ModelVersion, workers: int, environment: PythonEnvironment | None = None
+    ) -> WorkerPlan:
         """Plan for one more worker.
 
         Args:
             version: what it serves.
             workers: how many workers the version is to have; the CPU threads are shared out.
+            environment: packages of its own; None for the server's.
         """
+        environment = environment or PythonEnvironment()
         config, model = self._config, version.config
         number = self._next_number(model.parallel_level)
         label = f"W-{number}-{version.name}_{version.version}"
@@ -74,17 +79,21 @@ class WorkerPlanner:
             decode_input=config.decode_input_request,
             metrics_config=str(config.metrics_config or ""),
         )
-        share = _share_name(version, place)
+        may_fork = _may_fork(place, environment)
+        share = _share_name(version) if may_fork else ""
         spec = partial(
             WorkerSpec,
             label=label,
             socket_path=self.socket_path,
             model_dir=str(version.model_dir),
-            environ=worker_environ(self._environ, version, config, place.environ),
+            environ=worker_environ(
+                self._environ, version, config, place.environ, environment.packages
+            ),
             preload=find_preload(version.model_dir, version.handler),
-            start=_start_mode(config.worker_start, model.worker_start, place),
+            start=_start_mode(config.worker_start, model.worker_start) if may_fork else "spawn",
             share=share,
             load=b"".join(encode(load)) if share else b"",
+            python=environment.python,
         )
         return WorkerPlan(
             number=number,
@@ -125,6 +134,7 @@ def worker_environ(
     version: ModelVersion,
     config: ServerConfig,
     added: Mapping[str, str],
+    packages: str = "",
 ) -> dict[str, str]:
     """A worker's environment (handler contract, section 2).
 
@@ -133,6 +143,7 @@ def worker_environ(
         version: the model; its folder and that of its handler go to ``PYTHONPATH``.
         config: ``blacklist_env_vars`` is applied last, so it can also hide what is added here.
         added: what the place of the worker asks for.
+        packages: folder with packages of the model; behind its own folder on ``PYTHONPATH``.
     """
     result = {
         **environ,
@@ -143,7 +154,7 @@ def worker_environ(
         "TS_REQUEST_SEQUENCE_ID": config.ts_header_key_sequence_id,
         "TS_REQUEST_SEQUENCE_START": config.ts_header_key_sequence_start,
         "TS_REQUEST_SEQUENCE_END": config.ts_header_key_sequence_end,
-        "PYTHONPATH": _python_path(environ.get("PYTHONPATH", ""), version),
+        "PYTHONPATH": _python_path(environ.get("PYTHONPATH", ""), version, packages),
     }
     hidden = config.blacklist_env_vars
     if hidden is None:
@@ -151,7 +162,7 @@ def worker_environ(
     return {name: value for name, value in result.items() if not hidden.fullmatch(name)}
 
 
-def _python_path(inherited: str, version: ModelVersion) -> str:
+def _python_path(inherited: str, version: ModelVersion, packages: str) -> str:
     model_dir = version.model_dir
     entries = []
     module = version.handler.split(":")[0]
@@ -162,6 +173,8 @@ def _python_path(inherited: str, version: ModelVersion) -> str:
     entries.append(str(model_dir.resolve()))
     if model_dir.is_symlink():
         entries.append(str(model_dir.parent))
+    if packages:
+        entries.append(packages)
     return os.pathsep.join(entries)
 
 
@@ -170,23 +183,25 @@ def share_name(version: ModelVersion) -> str:
     return f"{version.name}/{version.version}#{id(version):x}"
 
 
-def _share_name(version: ModelVersion, place: Placement) -> str:
-    """`share_name` if this version's workers may share, else "".
+def _share_name(version: ModelVersion) -> str:
+    """`share_name` if this version's workers are to share, else "".
 
     ``shareModel`` decides; without it the built-in handlers share, on the CPU: what they do while
     loading is known to survive a fork.
     """
     asked = version.config.share_model
     wanted = is_built_in(version.model_dir, version.handler) if asked is None else asked
-    return share_name(version) if wanted and _may_fork(place) else ""
+    return share_name(version) if wanted else ""
 
 
-def _may_fork(place: Placement) -> bool:
-    """Drivers of accelerators do not survive a fork; ranks begin with an environment of their own."""
-    return place.gpu_id < 0 and place.group is None
+def _may_fork(place: Placement, environment: PythonEnvironment) -> bool:
+    """Whether a worker may come from a process that has imported things already.
+
+    Drivers of accelerators do not survive a fork. Ranks and packages of the model's own need an
+    interpreter that knows of them from its beginning.
+    """
+    return place.gpu_id < 0 and place.group is None and environment == PythonEnvironment()
 
 
-def _start_mode(server: str, model: str, place: Placement) -> str:
-    if not _may_fork(place):
-        return "spawn"
+def _start_mode(server: str, model: str) -> str:
     return model if model != "auto" else server

@@ -35,6 +35,7 @@ class WorkerSpec:
         start: ``auto``, ``fork`` or ``spawn``.
         share: name of the model that this worker may share with others, or "".
         load: with ``share``, the encoded frame that tells the worker what to load.
+        python: interpreter of a fresh process; "" for the server's own.
     """
 
     worker_id: str
@@ -47,6 +48,7 @@ class WorkerSpec:
     start: str = "auto"
     share: str = ""
     load: bytes = field(default=b"", repr=False)
+    python: str = ""
 
 
 class Process(Protocol):

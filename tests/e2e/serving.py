@@ -49,7 +49,9 @@ def eventually(check, what, within=10.0):
     raise AssertionError(f"not within {within} s: {what}; last seen: {seen!r}")
 
 
-def build_archive(folder, name, handler, *, version="1.0", config=None, files=None):
+def build_archive(
+    folder, name, handler, *, version="1.0", config=None, files=None, requirements=None
+):
     """Write an archive ``NAME.mar`` around one of the handlers of tests/data.
 
     Args:
@@ -59,12 +61,15 @@ def build_archive(folder, name, handler, *, version="1.0", config=None, files=No
         version: of the model.
         config: content of model-config.yaml, as a dictionary.
         files: further files by name.
+        requirements: which of them is the list of packages.
     """
     model = {"modelName": name, "modelVersion": version, "handler": f"{handler}.py"}
     members = {f"{handler}.py": (HANDLERS / f"{handler}.py").read_bytes(), **(files or {})}
     if config is not None:
         model["configFile"] = "model-config.yaml"
         members["model-config.yaml"] = json.dumps(config)  # JSON is YAML
+    if requirements is not None:
+        model["requirementsFile"] = requirements
     members["MAR-INF/MANIFEST.json"] = json.dumps({"runtime": "python", "model": model})
     target = folder / (f"{name}.mar" if version == "1.0" else f"{name}-{version}.mar")
     with zipfile.ZipFile(target, "w") as archive:
@@ -115,10 +120,16 @@ class RunningServer:
 
     # Before the start...
 
-    def add(self, name, handler, *, version="1.0", files=None, **config):
+    def add(self, name, handler, *, version="1.0", files=None, requirements=None, **config):
         """Put an archive into the model store."""
         build_archive(
-            self.store, name, handler, version=version, config=config or None, files=files
+            self.store,
+            name,
+            handler,
+            version=version,
+            config=config or None,
+            files=files,
+            requirements=requirements,
         )
 
     def command(self, *arguments, models="all"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import ClassVar
 
 import pytest
@@ -396,6 +397,20 @@ def test_a_worker_is_forked_and_the_nursery_started_once(world, local, nurseries
 def test_a_model_may_ask_for_a_fresh_process(world, local, nurseries):
     assert launch(world, local, start="spawn") == "spawned"
     assert nurseries == []
+
+
+def test_a_fresh_process_may_have_an_interpreter_of_its_own(world, local, nurseries, monkeypatch):
+    pythons = []
+
+    async def spawn(python, spec, on_exit):
+        pythons.append(python)
+
+    monkeypatch.setattr(launcher, "_spawn", spawn)
+
+    launch(world, local, start="spawn", python="/env/bin/python")
+    launch(world, local, start="spawn")
+
+    assert pythons == ["/env/bin/python", sys.executable]
 
 
 def test_where_a_fork_is_not_safe_a_fresh_process_is_started(world, local, nurseries, caplog):

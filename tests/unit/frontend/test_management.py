@@ -10,6 +10,7 @@ import pytest
 
 from tsl.frontend import resolving
 from tsl.frontend.config import ServerConfig
+from tsl.frontend.dependencies.environments import PythonEnvironment
 from tsl.frontend.management import ModelManager
 from tsl.frontend.registry import ModelRegistry
 from tsl.frontend.worker_state import WorkerState
@@ -23,6 +24,7 @@ from tsl.model_store import (
 )
 from tsl.protocol.errors import (
     Conflict,
+    DependenciesFailed,
     Forbidden,
     InvalidArchive,
     LoadFailed,
@@ -94,6 +96,29 @@ class FakeRecorder:
         self._note("undone")
 
 
+class FakeEnvironments:
+    """Prepares what the test says."""
+
+    def __init__(self):
+        self.result = None
+        self.gate = None
+        self.released = []
+        self.is_closed = False
+
+    async def prepare(self, version):
+        if self.gate is not None:
+            await self.gate.wait()
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    def release(self, version):
+        self.released.append((version.name, version.version))
+
+    async def close(self):
+        self.is_closed = True
+
+
 class FakePlanner:
     """Makes the same plan for everybody."""
 
@@ -103,13 +128,15 @@ class FakePlanner:
         self._new_plan = new_plan
         self.failure = None
         self.room = 1000
+        self.environments = []
 
     def cap(self, version, low, high):
         if not self.room:
             raise NotEnoughDevices
         return min(low, self.room), min(high, self.room)
 
-    def plan(self, version, workers):
+    def plan(self, version, workers, environment):
+        self.environments.append(environment)
         if self.failure is not None:
             raise self.failure
         return self._new_plan(retry_window_s=0)
@@ -145,7 +172,12 @@ def _no_threads(monkeypatch, world):
 
 
 @pytest.fixture
-def manager(world, store, planner, launcher, listener, metrics, registry, recorder):
+def environments():
+    return FakeEnvironments()
+
+
+@pytest.fixture
+def manager(world, store, planner, launcher, listener, metrics, registry, recorder, environments):
     return ModelManager(
         config=ServerConfig.load(None, {}, {}),
         registry=registry,
@@ -155,6 +187,7 @@ def manager(world, store, planner, launcher, listener, metrics, registry, record
         launcher=launcher,
         listener=listener,
         metrics=metrics,
+        environments=environments,
     )
 
 
@@ -576,6 +609,62 @@ def test_the_ranks_of_a_parallel_model_run_in_step(world, manager, store):
     assert served.pool.depth.depth == 1
 
 
+# -- packages of their own
+
+
+def test_workers_start_with_the_environment_of_their_model(
+    world, manager, planner, environments, launcher
+):
+    environments.result = PythonEnvironment(python="/env/bin/python")
+
+    world.run(manager.register(RegistrationRequest(url="m"), wait=False))
+    world.run(manager.scale("m", "", 2, 2, wait=False))
+
+    assert planner.environments == [environments.result] * 2
+    assert environments.released == []
+    stop_when_asked(world, launcher)
+    world.run(manager.unregister("m"))
+    assert environments.released == [("m", "1.0")]
+
+
+def test_packages_that_cannot_be_installed_leave_nothing_behind(
+    world, manager, environments, store
+):
+    environments.result = DependenciesFailed("no")
+
+    with pytest.raises(DependenciesFailed):
+        world.run(manager.register(RegistrationRequest(url="m"), wait=False))
+
+    assert names(manager) == []
+    assert store.removed == [("m", "1.0")]
+    assert environments.released == [("m", "1.0")]
+
+
+def test_models_at_start_do_not_wait_for_the_packages_of_others(
+    world, manager, environments, planner
+):
+    environments.gate = asyncio.Event()
+    prepare = environments.prepare
+
+    async def prepare_slow(version):
+        return await prepare(version) if version.name == "slow" else None
+
+    environments.prepare = prepare_slow
+    task = world.task(manager.load_at_start([(None, "slow:1"), (None, "slow:2"), (None, "m")]))
+    world.advance()
+    assert names(manager) == [("m", "1.0")]
+
+    environments.gate.set()
+    assert world.run(task) == {}
+    assert manager.registry.get("slow").version.version == "1"
+
+
+def test_closing_ends_installations(world, manager, environments):
+    world.run(manager.close(1))
+
+    assert environments.is_closed
+
+
 # -- at start
 
 
@@ -704,7 +793,6 @@ def test_settings_without_effect_are_named(world, manager, store, caplog):
 
     assert "useJobTicket has no effect" in caplog.text
     assert "sequenceBatching has no effect" in caplog.text
-    assert "useVenv" not in caplog.text
 
 
 # -- the end

@@ -8,6 +8,7 @@ import pytest
 
 from tsl.frontend import worker_plans
 from tsl.frontend.config import ServerConfig
+from tsl.frontend.dependencies.environments import PythonEnvironment
 from tsl.frontend.devices import Accelerators, DeviceAllocator
 from tsl.frontend.worker_plans import REPLY_OVERHEAD_BYTES, WorkerPlanner, worker_environ
 from tsl.model_store import Manifest, ModelConfig, ModelVersion, Torchrun
@@ -232,6 +233,27 @@ def test_a_list_with_unknown_devices_is_ignored_with_a_warning(new_planner, capl
 
     assert planner.cap(parallel(device_ids=(1, 2)), 1, 1) == (1, 1)
     assert "deviceIds is ignored" in caplog.text
+
+
+# -- packages of their own
+
+
+def test_a_virtual_environment_is_used_by_a_fresh_process(new_planner):
+    environment = PythonEnvironment(python="/env/bin/python")
+    version = new_version(share_model=True, worker_start="fork")
+
+    spec = spec_of(new_planner().plan(version, 1, environment))
+
+    assert (spec.python, spec.start, spec.share) == ("/env/bin/python", "spawn", "")
+
+
+def test_a_folder_of_packages_is_found_behind_the_models_own(new_planner):
+    environment = PythonEnvironment(packages="/env")
+
+    spec = spec_of(new_planner().plan(new_version(), 1, environment))
+
+    assert spec.environ["PYTHONPATH"] == "/nowhere/m:/env"
+    assert (spec.python, spec.start) == ("", "spawn")
 
 
 # -- sharing

@@ -1,0 +1,1 @@
+"""Python packages that models bring their own list of."""
