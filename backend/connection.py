@@ -14,7 +14,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from threading import Lock
 from typing import Final
 
@@ -115,6 +115,29 @@ class Connection:
                 self._read_blocking()
         return inbox.popleft()
 
+    def receive_nowait(self) -> Frame | None:
+        """The next frame that has arrived, other than `Cancel`; None when there is none yet.
+
+        Call `poll` first.
+
+        Raises:
+            ProtocolError: the front end sent something that it must not send.
+        """
+        if self._inbox:
+            return self._inbox.popleft()
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the front end closed its end; frames may still be waiting."""
+        return self._has_ended
+
+    def fileno(self) -> int:
+        """Descriptor of the socket, for an event loop."""
+        return self._sock.fileno()
+
     def poll(self) -> None:
         """Take in whatever has arrived, without waiting. May be called from any thread.
 
@@ -189,13 +212,19 @@ class Connection:
         """
         return self._has_ended or (batch_id, row) in self._cancelled
 
-    def forget_answered(self) -> None:
-        """Forget cancelled rows of all batches but those still queued; call after each batch."""
+    def forget_answered(self, running: Container[int] = ()) -> None:
+        """Forget cancelled rows of all batches but those still queued; call after each batch.
+
+        Args:
+            running: batches that are not answered yet.
+        """
         if not self._cancelled:
             return
         with self._reading:
             queued = {frame.batch_id for frame in self._inbox if type(frame) is Predict}
-            self._cancelled = {key for key in self._cancelled if key[0] in queued}
+            self._cancelled = {
+                key for key in self._cancelled if key[0] in queued or key[0] in running
+            }
 
     # Sending.
 

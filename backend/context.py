@@ -7,6 +7,8 @@ for it, because most handlers never do.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,7 +178,8 @@ class Context:
 
     Attributes:
         request_ids: row → request id of the running batch; None before the first call.
-        stopping_criteria: for the handler's use.
+        stopping_criteria: one callable for each row, set by handlers of continuous batches; see
+            `stopping.apply_stopping_criteria`. Stays until the handler replaces it.
         cl_socket: the line to the front end; exists from the first call on.
     """
 
@@ -339,6 +342,20 @@ class Context:
         self.request_ids = {index: row.request_id for index, row in enumerate(rows)}
         self.cl_socket = line
 
+    def for_call(self) -> Context:
+        """A context for one of several calls that run at the same time.
+
+        What the handler hung on this one while loading is copied, so that no call sees what
+        another one does to it; what cannot be copied is shared.
+        """
+        context = copy.copy(self)
+        for name, value in self.__dict__.items():
+            if name not in _OWN_ATTRIBUTES:
+                with contextlib.suppress(Exception):  # anything may come out of user code
+                    setattr(context, name, copy.deepcopy(value))
+        context._metrics = copy.copy(self._metrics)  # noqa: SLF001  # has the ids of one call
+        return context
+
     def end_batch(self) -> None:
         """Let go of the batch, so that an idle worker does not hold on to a big request."""
         self._rows = ()
@@ -354,3 +371,7 @@ class Context:
         if self._request_processor is None:
             return 0, "", []
         return self._request_processor[idx].reply_head()
+
+
+_OWN_ATTRIBUTES: Final = frozenset(Context("", "", None, 1, None, "").__dict__) | {"cl_socket"}
+"""What every context has; all others are the handler's."""

@@ -28,7 +28,7 @@ class _Done(NamedTuple):
 
     number: int
     result: Any
-    error: Exception | None
+    error: BaseException | None
 
 
 class _Slice(NamedTuple):
@@ -80,7 +80,7 @@ def execute_call(in_queue: _Queue, out_queue: _Queue | None, handle: Callable[[A
         _current.number = item.number
         try:
             result = handle(item.value)
-        except Exception as error:  # handed to the thread that waits for the call
+        except BaseException as error:  # handed to the thread that waits for the call
             item.done.put(_Done(item.number, None, error))
         else:
             if out_queue is None:

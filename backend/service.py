@@ -9,6 +9,7 @@ because handlers take the kind of a batch from its first row.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from .context import Context
 from .encoding import encode_element
 from .regroup import Regroup, split_rows
 from .rows import decode_row
+from .stopping import apply_stopping_criteria
 from .streaming import ClientDisconnected, ReplyStream
 from .util import PredictionException
 
@@ -145,13 +147,19 @@ class Service:
 
         started = perf_counter_ns()
         answers = self._entry_point(data, context)
-        service_ns = perf_counter_ns() - started
+        return self._result(batch, answers, context, perf_counter_ns() - started)
 
+    def _result(
+        self, batch: Predict, answers: Any, context: Context, service_ns: int
+    ) -> Result | Failure:
+        """What the handler returned, as a frame."""
         if not isinstance(answers, list):
             return Failure(batch.batch_id, InvalidOutput.code, InvalidOutput.default_message, 0)
-        if len(answers) != len(rows):
+        if len(answers) != len(batch.rows):
             return Failure(batch.batch_id, InvalidOutput.code, WRONG_LENGTH, 0)
-        return Result(batch.batch_id, service_ns // 1000, self._replies(answers))
+        if context.stopping_criteria:
+            apply_stopping_criteria(context, answers)
+        return Result(batch.batch_id, service_ns // 1000, self._replies(answers, context))
 
     def _predict_parts(
         self,
@@ -167,7 +175,7 @@ class Service:
             return self._failure(batch, stream, error)
         replies: dict[int, Reply] = {}
         for row, refusal in plan.refused.items():
-            _write_log(f"Request {batch.rows[row].request_id}: {refusal}\n")
+            write_log(f"Request {batch.rows[row].request_id}: {refusal}\n")
             replies[row] = Reply(refusal.wire_status, "", [], refusal.code, _text(refusal).encode())
         service_us = 0
         for group in plan.groups:
@@ -182,8 +190,7 @@ class Service:
                 replies.update(dict.fromkeys(group, reply))
         return Result(batch.batch_id, service_us, [replies[row] for row in range(len(batch.rows))])
 
-    def _replies(self, answers: Sequence[Any]) -> list[Reply]:
-        context = self.context
+    def _replies(self, answers: Sequence[Any], context: Context) -> list[Reply]:
         limit = self._max_response_bytes
         replies = []
         for row, answer in enumerate(answers):
@@ -203,6 +210,40 @@ class Service:
                 replies.append(Reply(status, phrase, headers, "", body))
         return replies
 
+    async def predict_async(
+        self, batch: Predict, stream: ReplyStream, context: Context
+    ) -> Result | Failure:
+        """Run a coroutine handler on a batch, beside others.
+
+        Args:
+            batch: what to work on.
+            stream: its own line to the front end.
+            context: its own context, see `Context.for_call`.
+
+        Returns:
+            The frame that answers the batch.
+
+        Raises:
+            asyncio.CancelledError: the call was cancelled.
+        """
+        context.begin_batch(batch.rows, stream)
+        stream.open(batch, context)
+        try:
+            data = [decode_row(row, decode_input=self._decode_input) for row in batch.rows]
+            if context.metrics is not None:
+                context.metrics.set_request_ids(",".join([row.request_id for row in batch.rows]))
+            if self._entry_point is None:
+                raise RuntimeError("the model is not loaded")
+            started = perf_counter_ns()
+            answers = self._entry_point(data, context)
+            if inspect.isawaitable(answers):
+                answers = await answers
+            return self._result(batch, answers, context, perf_counter_ns() - started)
+        except Exception as error:  # the boundary to user code
+            return self._failure(batch, stream, error)
+        finally:
+            stream.close()
+
     def _failure(self, batch: Predict, stream: ReplyStream, error: Exception) -> Failure:
         """Choose the answer to an exception. Its own text goes to the log, not to clients."""
         number = batch.batch_id
@@ -212,7 +253,7 @@ class Service:
             return Failure(number, PredictionError.code, _text(error.message), _status_of(error))
         ids = ", ".join(row.request_id for row in batch.rows)
         if isinstance(error, InvalidRequest):  # the client's mistake: one line is enough
-            _write_log(f"Request {ids}: {error}\n")
+            write_log(f"Request {ids}: {error}\n")
             return Failure(number, error.code, _text(error), 0)
         write_traceback(f"The handler failed on request {ids}:", error)
         if isinstance(error, TslError):
@@ -265,10 +306,10 @@ def write_traceback(heading: str, error: BaseException) -> None:
         error: with its causes.
     """
     lines = traceback.format_exception(error)
-    _write_log(f"{heading}\n{''.join(lines)}")
+    write_log(f"{heading}\n{''.join(lines)}")
 
 
-def _write_log(text: str) -> None:
+def write_log(text: str) -> None:
     """Write to standard error; a handler may have closed it, and a log line must not cost us."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(_text(text))

@@ -9,7 +9,7 @@ import gc
 import traceback
 from collections.abc import Callable
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tsl.protocol.errors import JobCancelled, ProtocolError
 from tsl.protocol.frames import (
@@ -34,6 +34,9 @@ from .loader import ModelLoader, load_error_code
 from .process import return_free_memory
 from .service import Service, write_traceback
 from .streaming import ReplyStream, set_current_stream
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 EXIT_STOPPED: Final = 0
 """The front end asked for the end, or closed the socket."""
@@ -90,6 +93,7 @@ class Worker:
         self._prepare = prepare
         self._preloaded = preloaded
         self._records: list[MetricRecord] = [] if preloaded is None else preloaded.records
+        self._loop: AbstractEventLoop | None = None
 
     def run(self) -> int:
         """Live.
@@ -109,7 +113,7 @@ class Worker:
             loaded = self._load(load)
             if loaded is None:
                 return EXIT_CANNOT_LOAD
-            self._serve(*loaded)
+            self._serve(load, *loaded)
         except ConnectionError:
             pass  # the front end is gone; there is nobody left to tell
         return EXIT_STOPPED
@@ -122,7 +126,9 @@ class Worker:
 
     def _load(self, load: Load) -> tuple[Service, ReplyStream] | None:
         stream = ReplyStream(self._connection, load.max_response_bytes, is_silent=not load.answers)
-        set_current_stream(stream)
+        set_current_stream(None if load.is_async else stream)
+        if load.is_async:
+            self._loop = _make_loop()
         started = perf_counter()
         try:
             self._prepare(load)
@@ -145,7 +151,13 @@ class Worker:
 
     # Serving.
 
-    def _serve(self, service: Service, stream: ReplyStream) -> None:
+    def _serve(self, load: Load, service: Service, stream: ReplyStream) -> None:
+        if self._loop is not None:
+            from .async_server import AsyncServer
+
+            server = AsyncServer(self._connection, service, self._send, load.max_response_bytes)
+            server.serve(self._loop)
+            return
         self._connection.call_when_idle(return_free_memory, IDLE_S)
         while self._serve_next(service, stream):
             pass
@@ -188,6 +200,12 @@ class Worker:
         except (ValueError, OverflowError) as error:  # while packing; nothing has been sent
             write_traceback("Metrics of the handler are dropped:", error)
             self._connection.send(frame)
+
+
+def _make_loop() -> AbstractEventLoop:
+    from .async_server import make_loop  # most workers never need asyncio
+
+    return make_loop()
 
 
 def _reason(error: BaseException) -> str:

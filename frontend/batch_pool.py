@@ -44,6 +44,11 @@ class BatchPool(WorkerPool):
         super().__init__(name, queue, new_worker, response_timeout_s, metrics)
         self.depth = PipelineDepth()
 
+    @property
+    def places(self) -> int:
+        """Workers that wait for a job."""
+        return len(self._idle)
+
     def _dispatch(self, now: float) -> None:
         """Give due batches to workers that can take them; then set the timer for the rest."""
         queue, idle = self.queue, self._idle

@@ -12,6 +12,7 @@ Rules:
   not made to wait again.
 * ``EAGER``: a batch is due as soon as there is a job; batches form while all workers are busy.
 * Order is kept. Expired and cancelled jobs are never handed out, and do not use up room.
+* A solo job (a description) is a batch of its own, and closes the batch before it at once.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class BatchQueue:
         self.policy = policy
         self.size_bytes = 0
         self._due_at = 0.0  # of the jobs that wait now; without meaning when none does
+        self._solos = 0  # how many of them are solo jobs
         # An ordered dict, because clients leave from the middle and lost batches return to the front.
         self._jobs: OrderedDict[int, Job] = OrderedDict()
 
@@ -92,6 +94,8 @@ class BatchQueue:
         jobs[id(job)] = job
         job.queue = self
         self.size_bytes += job.size_bytes
+        if job.is_solo:
+            self._solos += 1
 
     def put_back(self, jobs: list[Job]) -> None:
         """Return jobs to the front, in their order: their worker went away before it began.
@@ -107,6 +111,7 @@ class BatchQueue:
             self._jobs[id(job)] = job
             self._jobs.move_to_end(id(job), last=False)
             self.size_bytes += job.size_bytes
+            self._solos += job.is_solo
         self._first_changed()
 
     # ...deciding...
@@ -124,6 +129,8 @@ class BatchQueue:
             return True
         if not size:
             return False
+        if self._solos:
+            return True
         if self.policy is BatchPolicy.EAGER:
             return idle
         return now >= self._due_at
@@ -134,21 +141,25 @@ class BatchQueue:
 
     # ...and taking them out.
 
-    def take(self, now: float) -> tuple[list[Job], list[Job]]:
+    def take(self, now: float, limit: int = 0) -> tuple[list[Job], list[Job]]:
         """Remove the next batch.
 
         Args:
             now: ``time.monotonic()`` seconds.
+            limit: jobs at most; 0 for ``batch_size``.
 
         Returns:
-            The batch, 0 to ``batch_size`` jobs; and the jobs met on the way whose deadline has
+            The batch, 0 to ``limit`` jobs; and the jobs met on the way whose deadline has
             passed, which are not in it.
         """
         batch: list[Job] = []
         expired: list[Job] = []
         jobs = self._jobs
         room = MAX_BATCH_BYTES
-        while jobs and len(batch) < self.batch_size:
+        limit = limit or self.batch_size
+        if self._solos:
+            limit = min(limit, self._before_solo(now))
+        while jobs and len(batch) < limit:
             job = jobs.popitem(last=False)[1]
             if job.deadline is not None and job.deadline <= now:
                 expired.append(job)
@@ -160,14 +171,33 @@ class BatchQueue:
                 batch.append(job)
                 room -= job.size_bytes
             self.size_bytes -= job.size_bytes
+        if self._solos:
+            self._solos -= sum(job.is_solo for job in (*batch, *expired))
         self._first_changed()
         return batch, expired
+
+    @property
+    def begins_with_solo(self) -> bool:
+        """Whether the next batch is a solo job."""
+        return self._solos > 0 and next(iter(self._jobs.values())).is_solo
+
+    def _before_solo(self, now: float) -> int:
+        """How many jobs may go together: all before the first solo job, or that one alone."""
+        count = 0
+        for job in self._jobs.values():
+            if job.deadline is not None and job.deadline <= now:
+                continue
+            if job.is_solo:
+                return max(count, 1)
+            count += 1
+        return count
 
     def remove(self, job: Job) -> bool:
         """Take one job out, wherever it is; False when it is not here."""
         if self._jobs.pop(id(job), None) is None:
             return False
         self.size_bytes -= job.size_bytes
+        self._solos -= job.is_solo
         self._first_changed()
         return True
 
@@ -176,6 +206,7 @@ class BatchQueue:
         jobs = list(self._jobs.values())
         self._jobs.clear()
         self.size_bytes = 0
+        self._solos = 0
         return jobs
 
     def _first_changed(self) -> None:

@@ -12,7 +12,7 @@ import psutil
 from tsl.protocol.errors import NoWorkers, TslError
 from tsl.protocol.frames import Chunk, Reply, Row
 
-from .jobs import Job
+from .jobs import Job, SoloJob
 from .registry import ServedModel
 from .worker import Worker
 
@@ -83,7 +83,7 @@ class ModelDescriber:
             )
         sink = _Answer()
         row = Row(request_id, headers, ["describe", "True"], [])
-        job = Job(row, sink, time.monotonic())
+        job = SoloJob(row, sink, time.monotonic())
         served.pool.submit(job)
         try:
             reply = await sink.future

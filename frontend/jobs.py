@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from tsl.protocol.errors import DeadlineExceeded, JobCancelled, TslError
 from tsl.protocol.frames import Chunk, Reply, Row
 
 if TYPE_CHECKING:
-    from .worker_channel import Batch, WorkerChannel
+    from .worker_channel import Batch
 
 
 class JobState(IntEnum):
@@ -65,6 +65,19 @@ class JobHolder(Protocol):
         """Forget a job that has had its end; False when it is not here."""
 
 
+class JobLine(Protocol):
+    """A job's line to the worker that has got it; `WorkerChannel` is one."""
+
+    def cancel(self, batch: Batch, job: Job) -> None:
+        """Tell the worker that nobody waits for this job any more."""
+
+    def pause_reading(self) -> None:
+        """The client does not take its stream as quickly as it comes."""
+
+    def resume_reading(self) -> None:
+        """The client has caught up, or left."""
+
+
 class Job:
     """The unit of inference: one row, one answer.
 
@@ -90,6 +103,9 @@ class Job:
         "timer",
     )
 
+    is_solo: ClassVar[bool] = False
+    """Whether it must be alone in its batch."""
+
     def __init__(
         self, row: Row, sink: ReplySink, now: float, deadline: float | None = None
     ) -> None:
@@ -106,7 +122,7 @@ class Job:
         self.labels = ("", "")  # model name and version as asked for: for the counters
         self.queue: JobHolder | None = None
         self.batch: Batch | None = None
-        self.channel: WorkerChannel | None = None
+        self.channel: JobLine | None = None
         self.timer: TimerHandle | None = None  # only for a job with a deadline
 
     def __repr__(self) -> str:
@@ -170,3 +186,11 @@ class Job:
             self.timer.cancel()
             self.timer = None
         return True
+
+
+class SoloJob(Job):
+    """A job that is alone in its batch: handlers look at the first row only to see what it is."""
+
+    __slots__ = ()
+
+    is_solo = True

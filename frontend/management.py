@@ -24,9 +24,10 @@ from .config import ServerConfig
 from .dependencies.environments import ModelEnvironments, PythonEnvironment
 from .launcher import ProcessLauncher
 from .name_locks import NameLocks
-from .pools import new_pool
+from .pools import is_async, new_pool
 from .registry import ModelRegistry, ServedModel
 from .resolving import Resolver
+from .sequence_headers import SequenceHeaders
 from .snapshots import NoRecorder, Recorder
 from .worker import Worker, WorkerOwner
 from .worker_group import make_worker
@@ -82,6 +83,11 @@ class ModelManager:
         self._metrics = metrics
         self._environments = environments
         self._recorder = recorder or NoRecorder()
+        self._headers = SequenceHeaders(
+            config.ts_header_key_sequence_id,
+            config.ts_header_key_sequence_start,
+            config.ts_header_key_sequence_end,
+        )
         self._leaving: set[WorkerPool] = set()
         self._locks = NameLocks()
 
@@ -145,19 +151,17 @@ class ModelManager:
 
     def _serve(self, version: ModelVersion, environment: PythonEnvironment | None) -> ServedModel:
         config = version.config
-        for key, is_asked_for in (
-            ("asyncCommunication", config.async_communication),
-            ("continuousBatching", config.continuous_batching),
-            ("sequenceBatching", config.sequence_batching),
-            ("useJobTicket", config.use_job_ticket),
-        ):
-            if is_asked_for:
-                logger.warning("%s: %s has no effect yet in this version", version.name, key)
+        if config.async_communication and not is_async(config):
+            logger.warning(
+                "%s: asyncCommunication has no effect beside other ways of batching, or with ranks",
+                version.name,
+            )
         limits = self._planner.cap(
             version, config.min_workers, max(config.max_workers, config.min_workers)
         )
         metrics = self._metrics.of(version.name, version.version)
-        pool = new_pool(version, self._worker_factory(version, environment), metrics)
+        new_worker = self._worker_factory(version, environment)
+        pool = new_pool(version, self._headers, new_worker, metrics)
         served = ServedModel(version, pool, config.client_timeout_ms / 1000)
         pool.scale(*limits)
         self.registry.add(served)

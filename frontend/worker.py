@@ -47,13 +47,23 @@ _start_numbers = count(1)
 
 
 class WorkerOwner(Protocol):
-    """What a worker tells its pool."""
+    """What a worker tells its pool.
+
+    Attributes:
+        has_steps: jobs may need several batches, so that a worker which is told to stop is not
+            done when what is in flight is answered; see `continue_batch`.
+    """
+
+    has_steps: bool
 
     def worker_ready(self, worker: Worker) -> None:
         """It serves; batches may be sent."""
 
     def worker_free(self, worker: Worker, batch: Batch, service_us: int | None) -> None:
         """It answered a batch; ``service_us`` is None for a batch that failed as a whole."""
+
+    def continue_batch(self, worker: Worker, batch: Batch) -> bool:
+        """It has been told to stop, and answered a batch; whether it got more for the same jobs."""
 
     def worker_changed(self, worker: Worker) -> None:
         """It cannot take batches any more, though it is not quite gone."""
@@ -199,11 +209,17 @@ class Worker:
         if channel is not None and process is not None and process.returncode is not None:
             self._arm(READ_GRACE_S, channel.abort)  # only the rest of its socket is missing
         elif was is WorkerState.SERVING and channel is not None:
-            channel.shutdown(reason)
+            if self._owner.has_steps and channel.in_flight and channel.is_serving:
+                return  # `on_free` will say when its jobs have all had their last step
+            self._dismiss(channel, reason)
             if channel.is_lost or not channel.in_flight:
                 self._arm(END_GRACE_S, self.kill)
         elif process is not None:  # it is loading, and would not hear us
             process.kill()
+
+    def _dismiss(self, channel: WorkerChannel, reason: str) -> None:
+        """Tell it that nothing more will come."""
+        channel.shutdown(reason)
 
     def kill(self) -> None:
         """End the process now; jobs in flight are reported with it."""
@@ -292,7 +308,11 @@ class Worker:
     def on_free(self, batch: Batch, service_us: int | None) -> None:
         """A batch was answered."""
         if self.state is WorkerState.STOPPING:
-            if self.channel is not None and not self.channel.in_flight:
+            channel = self.channel
+            if self._owner.has_steps and self._owner.continue_batch(self, batch):
+                return
+            if channel is not None and not channel.in_flight:
+                self._dismiss(channel, "all its jobs are answered")
                 self._arm(END_GRACE_S, self.kill)
             return
         self._owner.worker_free(self, batch, service_us)

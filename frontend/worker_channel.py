@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, cast
 
 from tsl.protocol.channel import Channel, ChannelState, Side
 from tsl.protocol.codec import FrameDecoder, encode
@@ -43,13 +43,16 @@ from tsl.protocol.frames import (
     Shutdown,
 )
 
-from .jobs import SENT, Job
+from .jobs import QUEUED, SENT, Job
+from .shared_line import SharedLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 logger = logging.getLogger(__name__)
 
+STREAM_NEXT: Final = "ts_stream_next"
+"""Header of an answer: ``true`` when more of it follows."""
 JOIN_BELOW_BYTES: Final = 16 * 1024
 """Below this size one copied write is cheaper than a vectored one (``benchmarks/micro``)."""
 
@@ -104,11 +107,30 @@ class Batch:
 
     __slots__ = ("active_at", "id", "jobs", "service_us")
 
+    is_shared: ClassVar[bool] = False
+    has_steps: ClassVar[bool] = False
+
     def __init__(self, number: int, jobs: list[Job], now: float) -> None:
         self.id = number
         self.jobs = jobs
         self.active_at = now
         self.service_us = 0
+
+
+class SharedBatch(Batch):
+    """A batch that does not have the worker for itself."""
+
+    __slots__ = ()
+
+    is_shared = True
+
+
+class StepBatch(SharedBatch):
+    """One step of a continuous batch: rows whose answer says so go on in the next one."""
+
+    __slots__ = ()
+
+    has_steps = True
 
 
 class WorkerChannel(asyncio.Protocol):
@@ -135,6 +157,7 @@ class WorkerChannel(asyncio.Protocol):
         self._paused_by = 0
         self._out: list[Buffer] = []
         self._is_retired = False
+        self._is_concurrent = False
         self.is_lost = False
         self.companions: tuple[Companion, ...] = ()
 
@@ -165,6 +188,11 @@ class WorkerChannel(asyncio.Protocol):
         return next(iter(self._batches.values()), None)
 
     @property
+    def batches(self) -> list[Batch]:
+        """Everything in flight, the oldest first."""
+        return list(self._batches.values())
+
+    @property
     def is_paused(self) -> bool:
         """Whether reading is held up by a client that does not take its stream."""
         return self._paused_by > 0
@@ -182,6 +210,28 @@ class WorkerChannel(asyncio.Protocol):
             job.sent_at = now
             job.batch = batch
             job.channel = self
+
+    def send_shared(self, jobs: list[Job], now: float, kind: type[SharedBatch]) -> None:
+        """Hand over jobs whose ends do not come together.
+
+        Args:
+            jobs: those that the worker has got before, and after them new ones.
+            now: ``time.monotonic()`` seconds.
+            kind: what the answer means for them.
+
+        Raises:
+            ProtocolError: they are too large for a frame; nothing was sent.
+        """
+        self._last_id += 1
+        batch = kind(self._last_id, jobs, now)
+        self._send(Predict(batch.id, [job.row for job in jobs]))
+        self._batches[batch.id] = batch
+        for job in jobs:
+            job.batch = batch
+            if job.state is QUEUED:
+                job.state = SENT
+                job.sent_at = now
+                job.channel = SharedLine(self)
 
     def cancel(self, batch: Batch, job: Job) -> None:
         """Tell the worker that nobody waits for a job any more; its answer will be discarded.
@@ -201,8 +251,9 @@ class WorkerChannel(asyncio.Protocol):
 
     def shutdown(self, reason: str) -> None:
         """Ask the worker to finish what it has and to exit."""
-        if not self.is_lost and self._channel.state is not ChannelState.CLOSING:
-            self._send(Shutdown(reason))
+        if self._is_retired or self.is_lost or self._channel.state is ChannelState.CLOSING:
+            return
+        self._send(Shutdown(reason))
 
     def retire(self) -> None:
         """The process has ended: send nothing more, but read what it has still written."""
@@ -242,8 +293,9 @@ class WorkerChannel(asyncio.Protocol):
         """
         batches = list(self._batches.values())
         self._batches.clear()
-        begun = [job for batch in batches[:1] for job in batch.jobs if not job.is_settled]
-        fresh = [job for batch in batches[1:] for job in batch.jobs if not job.is_settled]
+        first = len(batches) if self._is_concurrent else 1
+        begun = [job for batch in batches[:first] for job in batch.jobs if not job.is_settled]
+        fresh = [job for batch in batches[first:] for job in batch.jobs if not job.is_settled]
         return begun, fresh
 
     def _send(self, frame: Frame) -> None:
@@ -315,6 +367,7 @@ class WorkerChannel(asyncio.Protocol):
         owner, load, max_body_bytes = self._claim(self, hello)
         self._owner = owner
         self._decoder = FrameDecoder(max_body_bytes=max_body_bytes)
+        self._is_concurrent = load.is_async
         self._send(load)
 
     def _on_result(self, result: Result) -> None:
@@ -330,6 +383,10 @@ class WorkerChannel(asyncio.Protocol):
         for number, (job, reply) in enumerate(zip(batch.jobs, replies, strict=True)):
             if number in errors:
                 job.fail(errors[number])
+            elif batch.has_steps and goes_on(reply):
+                chunk = Chunk(batch.id, number, *reply[:3], reply.body)
+                job.stream(chunk)
+                _count(job, chunk)
             else:
                 job.finish(reply)
         assert self._owner is not None
@@ -340,7 +397,10 @@ class WorkerChannel(asyncio.Protocol):
         if not 0 <= chunk.row < len(batch.jobs):
             raise ProtocolError("a chunk for a row that is not in flight")
         batch.active_at = time.monotonic()
-        batch.jobs[chunk.row].stream(chunk)
+        job = batch.jobs[chunk.row]
+        job.stream(chunk)
+        if batch.is_shared:
+            _count(job, chunk)
 
     def _on_failure(self, failure: Failure) -> None:
         error = TslError.from_wire(failure.code, failure.message, failure.status)
@@ -353,13 +413,15 @@ class WorkerChannel(asyncio.Protocol):
 
     def _expect(self, batch_id: int) -> Batch:
         """The batch the worker is working on, which is the only one it may speak of."""
-        batch = self.oldest
+        batch = self._batches.get(batch_id) if self._is_concurrent else self.oldest
         if batch is None or batch.id != batch_id:
             raise ProtocolError("an answer to a batch whose turn it is not")
         return batch
 
     def _forget(self, batch: Batch) -> None:
         del self._batches[batch.id]
+        if self._is_concurrent:
+            return
         following = self.oldest
         if following is not None:
             following.active_at = time.monotonic()  # its turn begins now
@@ -390,6 +452,21 @@ def _error_of(reply: Reply) -> TslError:
     return TslError.from_wire(
         reply.error, bytes(reply.body).decode("utf-8", "replace"), reply.status
     )
+
+
+def goes_on(reply: Reply) -> bool:
+    """Whether the handler, or its stopping criterion, announced more answers for this row."""
+    headers = reply.headers
+    return any(
+        headers[at].lower() == STREAM_NEXT and headers[at + 1] == "true"
+        for at in range(0, len(headers), 2)
+    )
+
+
+def _count(job: Job, chunk: Chunk) -> None:
+    line = job.channel
+    if isinstance(line, SharedLine) and line.is_held:
+        line.count(len(chunk.body))
 
 
 def fail_all(jobs: Iterable[Job], error: TslError) -> None:

@@ -182,9 +182,14 @@ class GroupWorker(Worker):
     def stop(self, reason: str) -> None:
         """Let it finish what is in flight, then end all ranks."""
         super().stop(reason)
-        if self.state is WorkerState.STOPPING:
+        if self.state is WorkerState.STOPPING and not (self.channel and self.channel.is_serving):
             for follower in self._followers:
                 follower.shutdown(reason)
+
+    def _dismiss(self, channel: WorkerChannel, reason: str) -> None:
+        super()._dismiss(channel, reason)
+        for follower in self._followers:
+            follower.shutdown(reason)
 
     def _on_first_exit(self, rank: int) -> None:
         """One rank has ended, so the others will: send nothing more."""

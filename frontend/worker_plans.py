@@ -18,6 +18,7 @@ from .cpus import usable_cpus
 from .dependencies.environments import PythonEnvironment
 from .devices import DeviceAllocator
 from .placement import Placement, Placer
+from .pools import is_async
 from .preload import find_preload, is_built_in
 from .worker import WorkerPlan
 from .worker_process import WorkerSpec
@@ -78,6 +79,7 @@ class WorkerPlanner:
             max_response_bytes=config.max_response_size_bytes,
             decode_input=config.decode_input_request,
             metrics_config=str(config.metrics_config or ""),
+            is_async=is_async(model),
         )
         may_fork = _may_fork(place, environment)
         share = _share_name(version) if may_fork else ""
@@ -191,7 +193,8 @@ def _share_name(version: ModelVersion) -> str:
     """
     asked = version.config.share_model
     wanted = is_built_in(version.model_dir, version.handler) if asked is None else asked
-    return share_name(version) if wanted else ""
+    # The event loop of an asynchronous handler begins with loading, and must not be forked.
+    return share_name(version) if wanted and not is_async(version.config) else ""
 
 
 def _may_fork(place: Placement, environment: PythonEnvironment) -> bool:

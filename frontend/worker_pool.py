@@ -101,6 +101,13 @@ class WorkerPool(WorkerOwner):
         states = ", ".join(worker.state.name for worker in self.workers)
         return f"<{type(self).__name__} {self.name} [{states}] {self.queue!r}>"
 
+    has_steps = False
+
+    @property
+    @abstractmethod
+    def places(self) -> int:
+        """Jobs that workers could take now; asked only for models with job tickets."""
+
     # -- the way of a job ------------------------------------------------------------------
 
     def submit(self, job: Job) -> None:
@@ -125,6 +132,11 @@ class WorkerPool(WorkerOwner):
     @abstractmethod
     def _dispatch(self, now: float) -> None:
         """Give what is due to workers that can take it; then set the timer for the rest."""
+
+    def continue_batch(self, worker: Worker, batch: Batch) -> bool:
+        """Nothing is left of a usual batch when it has been answered."""
+        del worker, batch
+        return False
 
     @abstractmethod
     def _put_back(self, jobs: list[Job]) -> None:

@@ -59,6 +59,8 @@ class Load(NamedTuple):
         metrics_config: path of the metrics YAML file, or "" for the built-in set.
         answers: whether it answers batches. Of the processes that serve a model together only
             the first one does; the others run the same batches and say `Done`.
+        is_async: the handler is a coroutine function; batches overlap, and are answered in any
+            order.
     """
 
     model_name: str
@@ -72,6 +74,7 @@ class Load(NamedTuple):
     decode_input: bool
     metrics_config: str
     answers: bool = True
+    is_async: bool = False
 
 
 class Loaded(NamedTuple):

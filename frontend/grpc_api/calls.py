@@ -17,8 +17,7 @@ from tsl.protocol.frames import Chunk, Reply
 from ..http_api.context import Stats
 
 if TYPE_CHECKING:
-    from ..jobs import Job
-    from ..worker_channel import WorkerChannel
+    from ..jobs import Job, JobLine
 
 T = TypeVar("T")
 
@@ -115,7 +114,7 @@ class StreamCall:
         self._pieces: deque[bytes] = deque()
         self._ready = asyncio.Event()
         self._error: TslError | None = None
-        self._held: WorkerChannel | None = None
+        self._held: JobLine | None = None
         self._has_begun = False
         self._has_ended = False
 

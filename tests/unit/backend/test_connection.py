@@ -276,3 +276,49 @@ def test_the_end_of_the_front_end_is_noticed_in_an_idle_time(sock, serving):
     sock.incoming += [BlockingIOError(), ConnectionResetError(), b""]
 
     assert serving.receive() is None
+
+
+# For an event loop.
+
+
+def test_frames_are_taken_one_by_one_without_waiting(sock, serving):
+    sock.put(Ping(1), Ping(2))
+
+    serving.poll()
+
+    assert serving.receive_nowait() == Ping(1)
+    assert serving.receive_nowait() == Ping(2)
+    assert serving.receive_nowait() is None
+    assert not serving.has_ended
+
+
+def test_the_end_is_known_after_the_last_frame(sock, serving):
+    sock.put(Ping(1))
+    sock.incoming.append(b"")
+
+    serving.poll()
+
+    assert serving.has_ended
+    assert serving.receive_nowait() == Ping(1)
+    assert serving.receive_nowait() is None
+
+
+def test_what_must_not_be_sent_is_raised_after_what_came_before(sock, serving):
+    sock.put(Ping(1))
+    sock.incoming.append(b"\0" * 16)
+
+    serving.poll()
+
+    assert serving.receive_nowait() == Ping(1)
+    with pytest.raises(ProtocolError):
+        serving.receive_nowait()
+
+
+def test_cancelled_rows_of_running_batches_are_remembered(sock, serving):
+    sock.put(Cancel(3, 0), Cancel(4, 0))
+    serving.poll()
+
+    serving.forget_answered({4: None})
+
+    assert not serving.is_cancelled(3, 0)
+    assert serving.is_cancelled(4, 0)

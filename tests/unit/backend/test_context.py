@@ -1,8 +1,11 @@
 """What handlers can ask of the context, and what they can say with it."""
 
+import threading
+
 import pytest
 
 from tsl.backend.context import Context, RequestProcessor
+from tsl.backend.metrics import MetricsCache
 from tsl.protocol.frames import Part, Row
 
 
@@ -301,3 +304,58 @@ def test_a_request_processor_can_be_made_of_a_plain_dict():
     assert processor.get_response_status_code() == 202
     assert processor.get_response_status_phrase() is None
     assert processor.get_response_header("X") == "1"
+
+
+# Calls at the same time.
+
+
+def test_each_call_has_its_own_request_and_answer():
+    context = make_context()
+    first, second = context.for_call(), context.for_call()
+
+    first.begin_batch([make_row(request_id="a")], FakeLine())
+    second.begin_batch([make_row(request_id="b")], FakeLine(0))
+    first.set_response_header(0, "x", "y")
+
+    assert (first.get_request_id(), second.get_request_id()) == ("a", "b")
+    assert (first.is_cancelled(), second.is_cancelled()) == (False, True)
+    assert second.get_response_headers(0) == {}
+    assert context.request_ids is None
+
+
+def test_what_the_handler_hung_on_the_context_is_copied_for_each_call():
+    context = make_context()
+    context.calls = 0
+    context.cache = {"a": [1]}
+    call = context.for_call()
+
+    call.calls += 1
+    call.cache["a"].append(2)
+
+    assert (context.calls, context.cache) == (0, {"a": [1]})
+
+
+def test_what_cannot_be_copied_is_shared():
+    context = make_context()
+    context.lock = threading.Lock()
+
+    assert context.for_call().lock is context.lock
+
+
+def test_the_model_is_the_same_in_all_calls():
+    context = make_context()
+    call = context.for_call()
+
+    assert call.manifest is context.manifest
+    assert call.system_properties is context.system_properties
+
+
+def test_metrics_of_a_call_name_its_request():
+    context = make_context(metrics=MetricsCache("", "m", None))
+    first, second = context.for_call(), context.for_call()
+
+    first.metrics.set_request_ids("a")
+    second.metrics.set_request_ids("b")
+
+    assert first.metrics.request_ids == "a"
+    assert first.metrics.cache is second.metrics.cache

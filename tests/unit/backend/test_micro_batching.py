@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -127,3 +128,11 @@ def test_threads_are_added_and_removed_while_serving(steps):
     for count in (3, 1):
         steps.pipeline.parallelism = {"inference": count}
         assert steps.handle([1, 2, 3], context()) == [2, 4, 6]
+
+
+def test_an_exit_in_a_step_is_an_exit_of_the_call(steps):
+    """In a thread it would end the thread, and the call would wait for ever."""
+    steps.inference = lambda rows: sys.exit(3)
+
+    with pytest.raises(SystemExit):
+        MicroBatching(steps, 2).handle([1, 2, 3])

@@ -372,3 +372,59 @@ def test_predictions_and_explanations_of_a_batch_are_separate_calls():
     result = service.predict(Predict(5, rows), ReplyStream(FakeOutlet(), 1000))
 
     assert [bytes(each.body) for each in result.replies] == [b"True2", b"False1", b"True2"]
+
+
+# Stopping criteria.
+
+
+def test_a_criterion_says_whether_more_answers_follow():
+    def handle(data, context):
+        verdicts = iter([False, True, None])
+        context.stopping_criteria = [lambda answer: next(verdicts) for _ in data]
+        return ["a", "b", "c"]
+
+    result = serve(handle, b"", b"", b"")
+
+    assert result.replies == [
+        reply(b"a", headers=["ts_stream_next", "true"]),
+        reply(b"b", headers=["ts_stream_next", "false"]),
+        reply(b"c"),
+    ]
+
+
+def test_a_criterion_gets_the_answer_of_its_row():
+    heard = []
+
+    def handle(data, context):
+        context.stopping_criteria = [heard.append, heard.append]
+        return ["a", "b"]
+
+    serve(handle, b"", b"")
+
+    assert heard == ["a", "b"]
+
+
+def test_criteria_stay_until_they_are_replaced_and_may_be_too_few():
+    def handle(data, context):
+        if context.stopping_criteria is None:
+            context.stopping_criteria = [lambda answer: True]
+        return ["a"] * len(data)
+
+    service = Service("m", "/m", None, handle, None, 4)
+    stream = ReplyStream(FakeOutlet(), 1000)
+    rows = [Row(each, [], [], []) for each in "ab"]
+
+    heads = [service.predict(Predict(n, rows), stream).replies for n in range(2)]
+
+    assert [[each.headers for each in replies] for replies in heads] == [
+        [["ts_stream_next", "false"], []]
+    ] * 2
+
+
+def test_a_criterion_that_raises_fails_the_batch(capsys):
+    def handle(data, context):
+        context.stopping_criteria = [lambda answer: 1 / 0]
+        return ["a"]
+
+    assert serve(handle) == Failure(5, "handler_failed", "", 0)
+    assert "ZeroDivisionError" in capsys.readouterr().err

@@ -56,7 +56,7 @@ class FakeConnection:
     def is_cancelled(self, batch_id, row):
         return (batch_id, row) in self.cancelled
 
-    def forget_answered(self):
+    def forget_answered(self, running=()):
         self.forgotten += 1
 
     def send(self, *frames):

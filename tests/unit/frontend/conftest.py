@@ -15,7 +15,15 @@ from collections import deque
 
 import pytest
 
-from tsl.frontend import batch_pool, worker, worker_channel, worker_pool
+from tsl.frontend import (
+    async_pool,
+    batch_pool,
+    continuous_pool,
+    sequence_pool,
+    worker,
+    worker_channel,
+    worker_pool,
+)
 from tsl.frontend.batch_pool import BatchPool
 from tsl.frontend.batching import BatchQueue
 from tsl.frontend.jobs import Job
@@ -76,10 +84,10 @@ class ReplyRecorder:
         return bytes(reply.body)
 
 
-def make_job(name="job", *, now=0.0, deadline=None, body=b"x"):
+def make_job(name="job", *, now=0.0, deadline=None, body=b"x", headers=(), kind=Job):
     """A job with a `ReplyRecorder`; its request id and, by default, body tell it apart."""
-    row = Row(name, [], [], [Part("body", "", body)])
-    return Job(row, ReplyRecorder(), now, deadline)
+    row = Row(name, list(headers), [], [Part("body", "", body)])
+    return kind(row, ReplyRecorder(), now, deadline)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -152,7 +160,8 @@ class World:
 def world(monkeypatch):
     """Virtual time; callbacks that raise fail the test."""
     world = World()
-    for module in (batch_pool, worker, worker_channel, worker_pool):
+    pools = (async_pool, batch_pool, continuous_pool, sequence_pool, worker_pool)
+    for module in (*pools, worker, worker_channel):
         monkeypatch.setattr(module, "time", world)
     _set_running_loop(world.loop)
     yield world
@@ -304,6 +313,10 @@ class FakeWorker:
     def is_told_to_stop(self):
         return any(type(frame) is Shutdown for frame in self.received)
 
+    def step(self, batch_id, **replies):
+        """Answer a step; each row, named by its request id, says "more", "last" or "done"."""
+        self.send(Result(batch_id, 100, [STEP_REPLIES[kind] for kind in replies.values()]))
+
     def answer(self, batch_id, *bodies, service_us=100):
         """Answer a batch, by default with the bodies of its rows."""
         if not bodies:
@@ -347,7 +360,13 @@ class FakeLauncher:
         return self.started[-1]
 
 
-LOAD = Load("m", "/model", "handler", "", 1, -1, True, 1024, False, "")
+STEP_REPLIES = {
+    "more": Reply(0, "", ["ts_stream_next", "true"], "", b"+"),
+    "last": Reply(0, "", ["ts_stream_next", "false"], "", b"."),
+    "done": Reply(0, "", [], "", b"!"),
+}
+
+LOAD = Load("m", "/model", "handler", "", 1, -1, True, 1024, False, "", False)
 
 
 def make_plan(number=9000, **changes):
@@ -427,16 +446,29 @@ def new_plan():
 def new_pool(world, launcher, listener, metrics):
     """Makes pools whose workers are `FakeWorker`s of ``launcher``."""
 
-    def make(*, response_timeout_s=120, plan=None, **queue):
-        queue = {"capacity": 100, "capacity_bytes": 10**6, **queue}
+    def make(*, response_timeout_s=120, plan=None, kind=BatchPool, queue=None, **settings):
+        if queue is None:
+            queue = BatchQueue(**{"capacity": 100, "capacity_bytes": 10**6, **settings})
         numbers = iter(range(9000, 9999))
 
         def new_worker(owner):
             return Worker(make_plan(next(numbers), **(plan or {})), launcher, listener, owner)
 
-        return BatchPool("Model 'm'", BatchQueue(**queue), new_worker, response_timeout_s, metrics)
+        return kind("Model 'm'", queue, new_worker, response_timeout_s, metrics)
 
     return make
+
+
+@pytest.fixture
+def submit(world, new_job):
+    """Makes and submits a job that arrives now."""
+
+    def put(pool, name="job", **arguments):
+        job = new_job(name, now=world.now, **arguments)
+        pool.submit(job)
+        return job
+
+    return put
 
 
 @pytest.fixture

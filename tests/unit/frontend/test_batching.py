@@ -6,7 +6,7 @@ import pytest
 
 from tsl.frontend import batching
 from tsl.frontend.batching import BatchPolicy, BatchQueue
-from tsl.frontend.jobs import JobState
+from tsl.frontend.jobs import Job, JobState, SoloJob
 from tsl.protocol.errors import QueueFull
 from tsl.protocol.frames import Reply
 
@@ -350,3 +350,90 @@ def test_repr_shows_how_full_it_is(fill):
     fill(queue, 0, 0)
 
     assert repr(queue) == "<BatchQueue 2/5 jobs, 2 bytes>"
+
+
+# -- solo jobs
+
+
+@pytest.fixture
+def mixed(new_job):
+    """A queue with jobs by name; those in capitals are solo jobs."""
+
+    def make(names, **arguments):
+        queue = new_queue(**arguments)
+        for name in names:
+            queue.put(new_job(name, kind=SoloJob if name.isupper() else Job))
+        return queue
+
+    return make
+
+
+def take_all(queue):
+    batches = []
+    while len(queue):
+        batch, _ = queue.take(0.0)
+        batches.append("".join(job.row.request_id for job in batch))
+    return batches
+
+
+@pytest.mark.parametrize(
+    ("names", "batches"),
+    [
+        ("abDcd", ["ab", "D", "cd"]),
+        ("Dab", ["D", "ab"]),
+        ("DEa", ["D", "E", "a"]),
+        ("abcdE", ["abcd", "E"]),
+        ("abcdeF", ["abcd", "e", "F"]),
+    ],
+)
+def test_a_solo_job_is_a_batch_of_its_own(mixed, names, batches):
+    assert take_all(mixed(names, batch_size=4)) == batches
+
+
+def test_a_solo_job_closes_the_batch_before_it_at_once(mixed):
+    assert not mixed("ab", batch_size=4, max_delay_s=10).is_due(0.0)
+    assert mixed("abD", batch_size=4, max_delay_s=10).is_due(0.0)
+
+
+def test_a_solo_job_that_left_closes_nothing(mixed, new_job):
+    queue = mixed("a", batch_size=4, max_delay_s=10)
+    solo = new_job("D", kind=SoloJob)
+    queue.put(solo)
+
+    solo.cancel()
+
+    assert not queue.is_due(0.0)
+    assert not queue.begins_with_solo
+
+
+def test_an_expired_solo_job_does_not_take_its_place(new_job):
+    queue = new_queue(batch_size=4)
+    for name, deadline in (("a", None), ("D", 1.0), ("b", None)):
+        queue.put(new_job(name, deadline=deadline, kind=SoloJob if name == "D" else Job))
+
+    batch, expired = queue.take(2.0)
+
+    assert [job.row.request_id for job in batch] == ["a", "b"]
+    assert [job.row.request_id for job in expired] == ["D"]
+    assert not queue.begins_with_solo
+
+
+def test_solo_jobs_are_counted_through_returns_and_drains(mixed, new_job):
+    queue = mixed("D", batch_size=4, max_delay_s=10)
+    batch, _ = queue.take(0.0)
+
+    queue.put_back(batch)
+    assert queue.begins_with_solo
+    queue.drain()
+    queue.put(new_job("a"))
+
+    assert not queue.is_due(0.0)
+
+
+def test_fewer_jobs_may_be_asked_for(fill):
+    queue = new_queue(batch_size=4)
+    fill(queue, 0, 0, 0)
+
+    batch, _ = queue.take(0.0, 2)
+
+    assert len(batch) == 2

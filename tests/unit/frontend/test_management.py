@@ -787,12 +787,11 @@ def test_an_archive_that_holds_another_version_by_now_is_served_as_that(world, m
 
 
 def test_settings_without_effect_are_named(world, manager, store, caplog):
-    store.config = ModelConfig(use_job_ticket=True, sequence_batching=True)
+    store.config = ModelConfig(async_communication=True, continuous_batching=True)
 
     world.run(manager.register(RegistrationRequest(url="m"), wait=False))
 
-    assert "useJobTicket has no effect" in caplog.text
-    assert "sequenceBatching has no effect" in caplog.text
+    assert "asyncCommunication has no effect beside" in caplog.text
 
 
 # -- the end

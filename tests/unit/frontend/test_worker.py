@@ -8,6 +8,7 @@ import pytest
 
 from tsl.frontend.launcher import LaunchError
 from tsl.frontend.worker import END_GRACE_S, READ_GRACE_S, Worker
+from tsl.frontend.worker_channel import StepBatch
 from tsl.frontend.worker_state import WorkerState
 from tsl.protocol.errors import (
     LoadFailed,
@@ -24,9 +25,12 @@ KILL, ABORT = 9, 6
 class Owner:
     """Notes what the worker tells its pool."""
 
+    has_steps = False
+
     def __init__(self):
         self.heard = []
         self.changes = 0
+        self.steps_left = 0
         self.causes = []
         self.channels = []
 
@@ -35,6 +39,13 @@ class Owner:
 
     def worker_free(self, worker, batch, service_us):
         self.heard.append("free")
+
+    def continue_batch(self, worker, batch):
+        if not self.steps_left:
+            return False
+        self.steps_left -= 1
+        worker.channel.send_shared(batch.jobs, 0.0, StepBatch)
+        return True
 
     def worker_lost(self, worker, channel, cause):
         self.heard.append("lost")
@@ -569,6 +580,37 @@ def test_killing_a_dead_worker_ends_the_wait_for_its_socket(world, serving, laun
     world.advance()
 
     assert dead.transport.is_closed
+
+
+def test_a_worker_whose_jobs_need_more_batches_is_told_to_stop_after_the_last(
+    world, serving, owner, launcher, new_job
+):
+    owner.has_steps = True
+    owner.steps_left = 1
+    serving.channel.send_shared([new_job()], world.now, StepBatch)
+
+    serving.stop("scaled down")
+    launcher.last.step(1, job="more")
+    assert not launcher.last.is_told_to_stop
+    launcher.last.step(2, job="last")
+
+    assert launcher.last.is_told_to_stop
+    world.advance(END_GRACE_S + 0.1)
+    assert launcher.last.signals == [KILL]
+    assert owner.heard[:1] == ["ready"]
+    assert "free" not in owner.heard
+
+
+def test_an_idle_worker_whose_jobs_would_need_more_batches_is_stopped_at_once(
+    world, serving, owner, launcher
+):
+    owner.has_steps = True
+
+    serving.stop("scaled down")
+
+    assert launcher.last.is_told_to_stop
+    launcher.last.end()
+    world.advance()
 
 
 def test_stopping_a_worker_that_has_not_connected_kills_it(world, worker, launcher):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tsl.frontend.jobs import JobState
-from tsl.frontend.worker_channel import JOIN_BELOW_BYTES, WorkerChannel, fail_all
+from tsl.frontend.shared_line import PATIENCE_BYTES
+from tsl.frontend.worker_channel import (
+    JOIN_BELOW_BYTES,
+    SharedBatch,
+    StepBatch,
+    WorkerChannel,
+    fail_all,
+)
 from tsl.protocol.channel import Side
 from tsl.protocol.errors import HandlerFailed, InvalidInput, PredictionError, ProtocolError
 from tsl.protocol.frames import (
@@ -487,6 +494,109 @@ def test_a_lost_connection_is_neither_paused_nor_resumed(peer):
     peer.channel.resume_reading()
 
     assert not peer.transport.is_reading
+
+
+# -- batches that do not have the worker for themselves
+
+
+@pytest.fixture
+def concurrent(peer):
+    """The same with a worker that answers in any order."""
+    peer.channel._is_concurrent = True
+    return peer
+
+
+def send_shared(world, fake, kind, *jobs):
+    fake.channel.send_shared(list(jobs), world.now, kind)
+    assert fake.batches
+
+
+def test_batches_of_a_concurrent_worker_are_answered_in_any_order(world, concurrent, new_job):
+    jobs = [new_job("a"), new_job("b")]
+    for job in jobs:
+        send_shared(world, concurrent, SharedBatch, job)
+
+    concurrent.answer(2)
+    concurrent.answer(1)
+
+    assert all(job.state is JobState.DONE for job in jobs)
+    assert concurrent.channel.in_flight == 0
+
+
+def test_an_answer_to_a_batch_that_is_not_in_flight_drops_a_concurrent_worker(
+    world, concurrent, new_job
+):
+    send_shared(world, concurrent, SharedBatch, new_job())
+
+    concurrent.send(Result(2, 1, [Reply(0, "", [], "", b"")]))
+
+    assert is_dropped(world, concurrent)
+
+
+def test_everything_a_concurrent_worker_has_is_begun(world, concurrent, new_job):
+    jobs = [new_job("a"), new_job("b")]
+    for job in jobs:
+        send_shared(world, concurrent, SharedBatch, job)
+
+    assert concurrent.channel.lose() == (jobs, [])
+
+
+def test_the_clock_of_a_concurrent_batch_is_its_own(world, concurrent, new_job):
+    for name in "ab":
+        send_shared(world, concurrent, SharedBatch, new_job(name))
+    sent_at = world.now
+    world.advance(3)
+
+    concurrent.answer(1)
+
+    assert concurrent.channel.oldest.active_at < sent_at + 1
+
+
+def test_rows_of_a_step_go_on_or_end_as_their_answers_say(world, peer, new_job):
+    jobs = [new_job(name) for name in "abcd"]
+    send_shared(world, peer, StepBatch, *jobs)
+
+    more = Reply(0, "", ["x", "y", "TS_Stream_Next", "true"], "", b"1")
+    last = Reply(0, "", ["ts_stream_next", "false"], "", b"2")
+    alone = Reply(0, "", ["x", "true"], "", b"3")
+    failed = Reply(0, "", [], HandlerFailed.code, b"no")
+    peer.send(Result(1, 100, [more, last, alone, failed]))
+
+    kinds = [[kind for kind, _ in job.sink.events] for job in jobs]
+    assert kinds == [["chunk"], ["finish"], ["finish"], ["fail"]]
+    assert jobs[0].state is JobState.STREAMING
+    assert bytes(jobs[0].sink.events[0][1].body) == b"1"
+
+
+def test_a_job_keeps_its_line_and_its_state_from_step_to_step(world, peer, new_job):
+    job = new_job()
+    send_shared(world, peer, StepBatch, job)
+    sent_at, line = job.sent_at, job.channel
+    peer.step(1, job="more")
+    world.advance(1)
+
+    peer.channel.send_shared([job], world.now, StepBatch)
+
+    assert job.state is JobState.STREAMING
+    assert (job.sent_at, job.channel) == (sent_at, line)
+    assert job.batch.id == 2
+
+
+def test_a_slow_client_holds_up_a_shared_channel_only_when_it_is_far_behind(
+    world, concurrent, new_job
+):
+    job = new_job()
+    send_shared(world, concurrent, SharedBatch, job)
+    job.channel.pause_reading()
+
+    concurrent.stream(1, 0, b"x" * 100)
+    assert concurrent.transport.is_reading
+    for _ in range(1 + PATIENCE_BYTES // LIMIT):
+        concurrent.stream(1, 0, b"x" * LIMIT)
+    assert not concurrent.transport.is_reading
+    job.channel.resume_reading()
+
+    assert concurrent.transport.is_reading
 
 
 # -- several jobs

@@ -10,6 +10,7 @@ import pytest
 from tsl.frontend import worker_group
 from tsl.frontend.batch_pool import BatchPool
 from tsl.frontend.batching import BatchQueue
+from tsl.frontend.continuous_pool import ContinuousPool
 from tsl.frontend.group_plan import GroupPlan
 from tsl.frontend.launcher import LaunchError
 from tsl.frontend.pipelining import PipelineDepth
@@ -61,7 +62,7 @@ def released():
 def new_group(world, launcher, listener, metrics, new_plan, released):
     """Makes a pool with one worker of so many ranks; answers it and the fakes."""
 
-    def make(size=2, *, copies_batches=True, answer_timeout_s=60.0, **plan):
+    def make(size=2, *, copies_batches=True, answer_timeout_s=60.0, kind=BatchPool, **plan):
         group = GroupPlan(
             size=size, copies_batches=copies_batches, torchrun=Torchrun(), job="m_29500",
             answer_timeout_s=answer_timeout_s, release=lambda: released.append(True),
@@ -71,7 +72,7 @@ def new_group(world, launcher, listener, metrics, new_plan, released):
             return make_worker(new_plan(group=group, **plan), launcher, listener, owner)
 
         queue = BatchQueue(capacity=100, capacity_bytes=10**6)
-        pool = BatchPool("Model 'm'", queue, new_worker, 120, metrics)
+        pool = kind("Model 'm'", queue, new_worker, 120, metrics)
         pool.depth = PipelineDepth(limit=1)
         pool.scale(1, 1)
         world.advance()
@@ -440,6 +441,40 @@ def test_a_group_stops_as_one_after_its_answer(world, new_serving, new_job, rele
     assert released == [True]
     assert FakePort.open == []
     assert (first.signals, second.signals) == ([], [])
+
+
+def test_all_ranks_see_the_same_steps_of_a_continuous_batch(new_serving, new_job):
+    pool, ranks = new_serving(kind=ContinuousPool)
+    first, second = ranks
+    pool.submit(new_job("a"))
+
+    first.step(1, a="more")
+    assert first.batches == [["a"]]
+    done(second, 1)
+    first.step(2, a="last")
+    done(second, 2)
+
+    assert [rank.batches for rank in ranks] == [[["a"], ["a"]]] * 2
+
+
+def test_a_group_that_is_to_stop_ends_its_streams_first(world, new_serving, new_job):
+    pool, (first, second) = new_serving(kind=ContinuousPool)
+    pool.submit(new_job("a"))
+
+    pool.scale(0, 0)
+    first.step(1, a="more")
+    done(second, 1)
+    assert not first.is_told_to_stop
+    assert not second.is_told_to_stop
+    first.step(2, a="last")
+    done(second, 2)
+
+    assert first.is_told_to_stop
+    assert second.is_told_to_stop
+    first.end(0)
+    second.end(0)
+    world.advance()
+    assert pool.workers == []
 
 
 @pytest.mark.parametrize("copies_batches", [True, False])

@@ -24,18 +24,6 @@ from tsl.protocol.frames import Cancel, Failure, MetricRecord, Metrics
 EAGER = BatchPolicy.EAGER
 
 
-@pytest.fixture
-def submit(world, new_job):
-    """Makes and submits a job that arrives now."""
-
-    def put(pool, name="job", **arguments):
-        job = new_job(name, now=world.now, **arguments)
-        pool.submit(job)
-        return job
-
-    return put
-
-
 def prove_quick(pool, service_us=100):
     """Let the pool know that its model is quick."""
     for _ in range(200):
