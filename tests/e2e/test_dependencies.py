@@ -98,13 +98,20 @@ def pips(server):
     return found
 
 
+def has_lock_file_open(server):
+    """Whether a server has, or waits for, the lock of an environment."""
+    files = [path.readlink() for path in Path(f"/proc/{server.pid}/fd").iterdir()]
+    return any(file.suffix == ".lock" and file.parent.name == "environments" for file in files)
+
+
 def register(server, name):
     return server.manage("POST", f"/models?url={name}.mar")
 
 
-def builds(server):
-    """How many environments were built."""
-    return server.output().count("the Python environment is built")
+def built(server):
+    """The environments that are complete, by the inodes of their marks."""
+    marks = (server.temp / "environments").glob("*/tsl-environment.json")
+    return {mark.stat().st_ino for mark in marks}
 
 
 def test_packages_are_installed_for_the_model_alone(installing):
@@ -112,7 +119,8 @@ def test_packages_are_installed_for_the_model_alone(installing):
 
     assert answer["version"] == "1.0"
     assert answer["from"].startswith(str(installing.temp / "environments"))
-    assert "Successfully installed tinypkg-1.0" in installing.log("model_log.log")
+    said = "Successfully installed tinypkg-1.0"
+    eventually(lambda: said in installing.log("model_log.log"), "pip's own words")
 
 
 def test_a_virtual_environment_sees_the_servers_packages(installing):
@@ -125,12 +133,12 @@ def test_a_virtual_environment_sees_the_servers_packages(installing):
 
 
 def test_equal_requirements_share_an_environment(installing):
-    before = builds(installing)
+    before = built(installing)
     add(installing, "second", LOCAL)
 
     assert register(installing, "second").status_code == 200
 
-    assert builds(installing) == before
+    assert built(installing) == before
     first, second = (installing.predict(name).json()["from"] for name in ("plain", "second"))
     assert first == second
 
@@ -151,7 +159,7 @@ def test_what_cannot_be_installed_is_a_clear_error_and_leaves_nothing(installing
 
 def test_while_packages_are_installed_everything_else_goes_on(installing, index):
     """Two models ask for the same packages at once: they are installed once."""
-    before = builds(installing)
+    before = built(installing)
     for name in ("slow", "slow-too"):
         add(installing, name, index.requirements)
     with ThreadPoolExecutor(2) as executor:
@@ -165,7 +173,7 @@ def test_while_packages_are_installed_everything_else_goes_on(installing, index)
 
         index.gate.set()
         assert [answer.result(60).status_code for answer in answers] == [200, 200]
-    assert builds(installing) == before + 1
+    assert len(built(installing) - before) == 1
     assert installing.predict("slow-too").json()["version"] == "1.0"
 
 
@@ -199,18 +207,19 @@ def test_an_environment_that_was_not_finished_is_built_anew_and_then_kept(server
         shutil.rmtree(left)
 
     server.launch()
-    eventually(lambda: "building" not in server.output() and server.members(), "it waits")
+    eventually(lambda: has_lock_file_open(server), "it wants the environment")
+    assert pips(server) == [pip]
     index.gate.set()
     eventually(lambda: not is_alive(pip), "the old installer ends", 30)
     server.wait_started()
     server.wait_ready("model")
-    assert builds(server) == 1
+    (environment,) = built(server)
     assert server.predict("model").json()["version"] == "1.0"
     server.stop()
 
     server.console.unlink()
     index.close()
     server.start()
-    assert builds(server) == 0
+    assert built(server) == {environment}
     assert server.predict("model").json()["version"] == "1.0"
     server.stop()

@@ -98,7 +98,7 @@ def test_an_exception_in_another_rank_costs_nothing(groups):
     assert groups.predict("tensor", b"again").status_code == 200
 
     assert loads_of(groups, "tensor") == before
-    assert "ValueError: as asked" in groups.log("model_log.log")
+    eventually(lambda: "ValueError: as asked" in groups.log("model_log.log"), "its traceback")
 
 
 @pytest.mark.parametrize("end", ["exit", "kill"])
@@ -125,7 +125,7 @@ def test_a_rank_that_hangs_after_the_answer_is_found_and_ended(groups):
     eventually(lambda: not any(map(is_alive, before.values())), "both have ended", 15)
     groups.wait_ready("hung")
     assert groups.predict("hung", b"hello").status_code == 200
-    assert "rank 1 did not finish" in groups.output()
+    eventually(lambda: "rank 1 did not finish" in groups.output(), "the reason")
 
 
 def test_a_rank_that_cannot_load_fails_the_registration(groups):
@@ -139,7 +139,8 @@ def test_a_rank_that_cannot_load_fails_the_registration(groups):
     assert "broken" not in groups.model_names()
     pids = loads_of(groups, "broken").values()
     eventually(lambda: not any(map(is_alive, pids)), "no rank is left")
-    assert "rank 1: RuntimeError: this rank cannot load" in groups.output()
+    reason = "rank 1: RuntimeError: this rank cannot load"
+    eventually(lambda: reason in groups.output(), "the reason")
 
 
 def test_scaling_ends_whole_groups(groups):
