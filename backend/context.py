@@ -11,7 +11,7 @@ import contextlib
 import copy
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from tsl.protocol.frames import Row
@@ -181,9 +181,12 @@ class Context:
         stopping_criteria: one callable for each row, set by handlers of continuous batches; see
             `stopping.apply_stopping_criteria`. Stays until the handler replaces it.
         cl_socket: the line to the front end; exists from the first call on.
+        chunk_encoder: takes a row's number and an intermediate answer to it, and returns what is
+            sent instead; an envelope sets it.
     """
 
     cl_socket: Line
+    chunk_encoder: Callable[[int, Any], Any] | None = None
 
     def __init__(
         self,

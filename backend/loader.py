@@ -156,6 +156,9 @@ def _load(
         metrics_cache.set_request_ids(str(uuid.uuid4()))
     entry_point, initialize = find_entry_point(handler)
     initialize(service.context)
+    yaml = service.context.model_yaml_config
+    if isinstance(yaml, dict) and yaml.get("inputFormat") == "tensors":
+        envelope = "tensor_rows"  # says more about this model than the server's setting
     if envelope:
         wrap: Any = load_envelope(envelope)
         entry_point = wrap(entry_point).handle

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from tsl.protocol.frames import Buffer, Part, Row
 
+from .tensor_requests import INLINE_TYPES, inline_row
+
 _log: Final = logging.getLogger(__name__)
 _NOTHING_REPEATED: Final[dict[str, list[Any]]] = {}
 
@@ -57,6 +59,9 @@ def decode_row(row: Row, *, decode_input: bool = True) -> RequestRow:
 
     Returns:
         A new dict; its values are the handler's own, nothing else refers to them.
+
+    Raises:
+        InvalidInput: it carries tensors that are not valid.
     """
     parts = row.parts
     values = RequestRow()
@@ -65,6 +70,9 @@ def decode_row(row: Row, *, decode_input: bool = True) -> RequestRow:
         values[part.name] = (
             _decode(part) if part.content_type and decode_input else bytearray(part.body)
         )
+        return values
+    if parts and parts[-1].content_type in INLINE_TYPES:
+        values["body"] = inline_row(row, decode_input=decode_input)
         return values
     for part in parts:
         values.add(part.name, _decode(part) if decode_input else bytearray(part.body))

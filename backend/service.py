@@ -22,6 +22,7 @@ import yaml
 
 from tsl.protocol.errors import (
     HandlerFailed,
+    InvalidInput,
     InvalidOutput,
     InvalidRequest,
     JobCancelled,
@@ -33,7 +34,7 @@ from tsl.protocol.frames import Failure, Predict, Reply, Result, Row
 
 from .context import Context
 from .encoding import encode_element
-from .regroup import Regroup, split_rows
+from .regroup import Regroup, refuse_rows, split_rows
 from .rows import decode_row
 from .stopping import apply_stopping_criteria
 from .streaming import ClientDisconnected, ReplyStream
@@ -139,7 +140,11 @@ class Service:
         metrics = context.metrics
         rows = batch.rows
         decode_input = self._decode_input
-        data = [decode_row(row, decode_input=decode_input) for row in rows]
+        try:
+            data = [decode_row(row, decode_input=decode_input) for row in rows]
+        except InvalidInput:
+            refuse_rows(_undecodable(rows), len(rows))
+            raise
         if metrics is not None:
             metrics.set_request_ids(",".join([row.request_id for row in rows]))
         if self._entry_point is None:
@@ -261,6 +266,17 @@ class Service:
         if isinstance(error, MemoryError) or "CUDA" in _text(error):
             return Failure(number, OutOfMemory.code, "", 0)
         return Failure(number, HandlerFailed.code, "", 0)
+
+
+def _undecodable(rows: Sequence[Row]) -> dict[int, TslError]:
+    """Why some rows of a batch cannot be decoded; the others are not to blame."""
+    errors: dict[int, TslError] = {}
+    for number, row in enumerate(rows):
+        try:
+            decode_row(row)
+        except TslError as error:
+            errors[number] = error
+    return errors
 
 
 def _split_kinds(rows: Sequence[Row]) -> None:

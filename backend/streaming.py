@@ -132,7 +132,10 @@ class ReplyStream:
             for key, row in _rows_of(batch, context, req_id_map):
                 number = self._number(row)
                 if not self._outlet.is_cancelled(batch.batch_id, number):
-                    body = encode_element(values[key], self._max_response_bytes)
+                    value = values[key]
+                    if context.chunk_encoder is not None:
+                        value = context.chunk_encoder(row, value)
+                    body = encode_element(value, self._max_response_bytes)
                     status, phrase, headers = context.reply_head(row)
                     chunks.append(Chunk(batch.batch_id, number, status, phrase, headers, body))
             if not chunks:

@@ -25,15 +25,19 @@ from .http_api.health import HealthApi
 from .http_api.inference import InferenceApi
 from .http_api.management import ManagementApi
 from .http_api.metrics import MetricsApi
+from .http_api.open_inference import OpenInferenceApi
 from .http_api.openapi import ApiDescriptions
 from .http_api.operations import Operations
+from .http_api.repository import RepositoryApi
 from .http_api.router import Refusal, Route, Router
 from .http_api.routes import (
     common_routes,
     inference_routes,
     management_routes,
     metrics_routes,
+    open_inference_routes,
     platform_routes,
+    repository_routes,
     token_routes,
     workflow_inference_routes,
     workflow_management_routes,
@@ -52,6 +56,8 @@ from .management_calls import ManagementCalls
 from .measuring import Measuring
 from .metrics.server_stats import ServerStats
 from .metrics.system import SystemMetrics
+from .model_repository import ModelRepository
+from .open_inference import OpenInference
 from .registry import ModelRegistry
 from .snapshots import SnapshotRecorder
 from .tls import Certificate, KeyMaterial
@@ -71,6 +77,8 @@ class Parts:
         connections: live client connections of all listeners.
         authorizer: knows the keys; None while tokens are off.
         key_file: where it leaves them for clients.
+        open_inference: documents of the Open Inference Protocol.
+        repository: loads and unloads models in the words of that protocol.
         certificate: of the listeners with ``https``; None without one.
     """
 
@@ -92,6 +100,8 @@ class Parts:
     authorizer: Authorizer | None
     key_file: KeyFile
     certificate: Certificate | None
+    open_inference: OpenInference
+    repository: ModelRepository
 
 
 def assemble(
@@ -156,6 +166,8 @@ def assemble(
     )
     key_file = KeyFile(Path.cwd() / KEY_FILE_NAME)
     authorizer = _authorizer(config, key_file, measuring.stats)
+    open_inference = OpenInference(registry)
+    repository = ModelRepository(store, registry, calls)
     apis = _Apis(
         config,
         registry,
@@ -164,6 +176,8 @@ def assemble(
         WorkflowInference(workflows),
         WorkflowManagement(workflows, operations, can_download=config.enable_model_api),
         authorizer,
+        open_inference,
+        RepositoryApi(repository, operations),
     )
     access_log = _access_log(log_settings, lines)
     shared = _Shared(config, measuring.stats, access_log, connections)
@@ -188,6 +202,8 @@ def assemble(
         authorizer=authorizer,
         key_file=key_file,
         certificate=certificate,
+        open_inference=open_inference,
+        repository=repository,
     )
 
 
@@ -225,12 +241,16 @@ class _Apis:
         workflow_inference: WorkflowInference,
         workflow_management: WorkflowManagement,
         authorizer: Authorizer | None,
+        open_inference: OpenInference,
+        repository: RepositoryApi,
     ) -> None:
+        self._repository = repository
         self._open_inference = config.ts_open_inference_protocol
         self._health_route = config.health_route
         self._predict_route = config.predict_route
         self._registry = registry
         self._inference = InferenceApi(registry)
+        self._tensors = OpenInferenceApi(registry, open_inference)
         self._health = HealthApi(registry)
         self._management = management
         self._metrics = metrics
@@ -254,9 +274,8 @@ class _Apis:
             )
             groups[Permission.INFERENCE] = [
                 *first,
-                *inference_routes(
-                    self._inference, self._health, descriptions, open_inference=self._open_inference
-                ),
+                *inference_routes(self._inference, self._tensors, self._health, descriptions),
+                *self._open_inference_routes(descriptions),
                 *workflow_inference_routes(self._workflow_inference, descriptions),
                 *last,
             ]
@@ -264,6 +283,8 @@ class _Apis:
             groups[Permission.MANAGEMENT] = management_routes(
                 self._management, self._health, descriptions
             ) + workflow_management_routes(self._workflow_management)
+            if self._open_inference:
+                groups[Permission.MANAGEMENT] += repository_routes(self._repository)
             if self._authorizer is not None:
                 groups[Permission.RENEWAL] = token_routes(TokenApi(self._authorizer))
         metrics = metrics_routes(self._metrics)
@@ -272,6 +293,11 @@ class _Apis:
         if "metrics" in names:
             routes += self._protected(None, metrics)
         return Router(routes, self._refusal(names))
+
+    def _open_inference_routes(self, descriptions: ApiDescriptions) -> list[Route]:
+        if not self._open_inference:
+            return []
+        return open_inference_routes(self._tensors, self._health, descriptions)
 
     def _protected(self, permission: Permission | None, routes: list[Route]) -> list[Route]:
         """Routes that ask for the key of a permission, if tokens are on, and answer preflights."""

@@ -131,6 +131,8 @@ class Server:
             parts.stats,
             parts.authorizer,
             parts.access_log,
+            parts.open_inference,
+            parts.repository,
         )
         self._grpc = apis
         await apis.open()

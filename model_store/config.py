@@ -34,6 +34,7 @@ from .typed_values import TypedValues
 
 BATCH_POLICIES: Final = ("window", "eager")
 DEVICE_TYPES: Final = ("cpu", "gpu")
+INPUT_FORMATS: Final = ("tensors",)
 WORKER_STARTS: Final = ("auto", "fork", "spawn")
 
 DEFAULT_BATCH_SIZE: Final = 1
@@ -103,6 +104,8 @@ class ModelConfig:
         async_communication: send jobs to the worker as they come, answered in any order.
         use_venv: give the model a Python environment of its own.
         worker_start: how worker processes are made.
+        input_format: ``tensors`` for a handler that takes and returns arrays by name; None: as
+            TorchServe does it.
         share_model: load once and fork the workers; None: let the server decide.
         yaml: the whole file for the handler; ``{}`` without a file, None for an empty one.
     """
@@ -133,6 +136,7 @@ class ModelConfig:
     async_communication: bool = False
     use_venv: bool = False
     worker_start: str = "auto"
+    input_format: str | None = None
     share_model: bool | None = None
     yaml: Any = field(default_factory=dict)
 
@@ -200,6 +204,7 @@ def merge_config(
         async_communication=yaml.flag("asyncCommunication") or False,
         use_venv=yaml.flag("useVenv") or False,
         worker_start=yaml.choice("workerStart", WORKER_STARTS) or "auto",
+        input_format=yaml.choice("inputFormat", INPUT_FORMATS),
         share_model=yaml.flag("shareModel"),
         yaml=document,
         **parallel_settings(yaml, document or {}, _YAML, warnings),

@@ -15,6 +15,7 @@ _CLASSES: Final = {
     "json": "JSONEnvelope",
     "kserve": "KServeEnvelope",
     "kservev2": "KServev2Envelope",
+    "tensor_rows": "TensorRows",
 }
 
 __all__ = ["BaseEnvelope", "load_envelope"]
@@ -24,7 +25,8 @@ def load_envelope(name: str) -> type[BaseEnvelope]:
     """Find an envelope by its name in the server's configuration.
 
     Args:
-        name: ``base``, ``body``, ``json``, ``kserve`` or ``kservev2``.
+        name: ``base``, ``body``, ``json``, ``kserve`` or ``kservev2``; ``tensor_rows`` is for
+            models with ``inputFormat: tensors``.
 
     Returns:
         The class; call it with the handler's entry point and use ``handle`` of the object.
@@ -35,7 +37,7 @@ def load_envelope(name: str) -> type[BaseEnvelope]:
     class_name = _CLASSES.get(name)
     if class_name is None:
         msg = f"There is no request envelope {name!r}; service_envelope must be one of: "
-        raise LoadFailed(msg + ", ".join(_CLASSES))
+        raise LoadFailed(msg + ", ".join(each for each in _CLASSES if each != "tensor_rows"))
     module = importlib.import_module(f"{__name__}.{name}")
     envelope: type[BaseEnvelope] = getattr(module, class_name)
     return envelope

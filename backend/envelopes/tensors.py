@@ -47,7 +47,7 @@ def reshape(data: list[Any], shape: Any, name: str) -> Any:
     Raises:
         InvalidInput: the shape is none, or does not fit the number of values.
     """
-    values = _flat_values(data, name)
+    values = flat_values(data, name)
     sizes = _sizes(shape, len(values), name)
     if math.prod(sizes) != len(values):
         msg = f"Input {name!r} has {len(values)} values, but its shape {shape} asks for "
@@ -62,7 +62,16 @@ def reshape(data: list[Any], shape: Any, name: str) -> Any:
     return values
 
 
-def _flat_values(data: list[Any], name: str) -> list[Any]:
+def flat_values(data: list[Any], name: str) -> list[Any]:
+    """The values of nested lists, in order.
+
+    Args:
+        data: lists in lists, and values, in any mixture.
+        name: name of the tensor, for messages.
+
+    Raises:
+        InvalidInput: the lists are nested too deeply.
+    """
     for _ in range(_MAX_RANK):
         if not any(isinstance(value, list) for value in data):
             return data

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 
 from tsl.protocol.errors import ConfigError
 
@@ -13,13 +15,20 @@ from ..config import ServerConfig
 from ..http_api.context import Stats
 from ..http_api.health import is_ready
 from ..management_calls import ManagementCalls
+from ..model_repository import ModelRepository
+from ..open_inference import OpenInference
 from ..registry import ModelRegistry
 from .inference import InferenceService
 from .management import ManagementService
+from .open_inference import OpenInferenceService
 from .protos.inference_pb2 import DESCRIPTOR as INFERENCE
 from .protos.management_pb2 import DESCRIPTOR as MANAGEMENT
+from .protos.open_inference_pb2 import DESCRIPTOR as OPEN_INFERENCE
 from .server import GrpcListener
 from .service import CallLog, Guard, ServiceContext, handlers_of
+
+STANDARD_NAME: Final = "inference.GRPCInferenceService"
+"""What KServe and Triton call the service; TorchServe has it in a package of its own."""
 
 
 class GrpcApis:
@@ -32,6 +41,8 @@ class GrpcApis:
         stats: counts jobs and answers.
         authorizer: checks tokens; None when they are off.
         log: the access log; None when it is off.
+        open_inference: documents of the Open Inference Protocol.
+        repository: loads and unloads models, on the management listener.
     """
 
     def __init__(
@@ -42,6 +53,8 @@ class GrpcApis:
         stats: Stats,
         authorizer: Authorizer | None,
         log: CallLog | None,
+        open_inference: OpenInference,
+        repository: ModelRepository,
     ) -> None:
         self._config = config
         self._registry = registry
@@ -54,23 +67,28 @@ class GrpcApis:
                 config.ts_header_key_sequence_end,
             ),
         )
-        served = (
-            (
-                INFERENCE.services_by_name["InferenceAPIsService"],
-                inference,
-                _guard(authorizer, Permission.INFERENCE),
-            ),
-            (
-                MANAGEMENT.services_by_name["ManagementAPIsService"],
-                ManagementService(calls),
-                _guard(authorizer, Permission.MANAGEMENT),
-            ),
+        contexts = [
+            ServiceContext(_guard(authorizer, permission), log)
+            for permission in (Permission.INFERENCE, Permission.MANAGEMENT)
+        ]
+        services: tuple[tuple[ServiceDescriptor, object], ...] = (
+            (INFERENCE.services_by_name["InferenceAPIsService"], inference),
+            (MANAGEMENT.services_by_name["ManagementAPIsService"], ManagementService(calls)),
         )
         self._handlers = [
-            handlers_of(service, servicer, ServiceContext(guard, log))
-            for service, servicer, guard in served
+            [handlers_of(service, servicer, context)]
+            for (service, servicer), context in zip(services, contexts, strict=True)
         ]
-        self._names = [service.full_name for service, _, _ in served]
+        self._names = [[service.full_name] for service, _ in services]
+        if config.ts_open_inference_protocol:
+            service = OPEN_INFERENCE.services_by_name["GRPCInferenceService"]
+            for handlers, names, context, manages in zip(
+                self._handlers, self._names, contexts, (None, repository), strict=True
+            ):
+                servicer = OpenInferenceService(registry, open_inference, stats, manages)
+                for name in (service.full_name, STANDARD_NAME):
+                    handlers.append(handlers_of(service, servicer, context, name))
+                    names.append(name)
         self.listeners: tuple[GrpcListener, ...] = ()
 
     async def open(self) -> None:
@@ -101,10 +119,10 @@ class GrpcApis:
                 credentials=credentials,
             ),
         )
-        for listener, handlers, name in zip(
+        for listener, handlers, names in zip(
             self.listeners, self._handlers, self._names, strict=True
         ):
-            await listener.open([handlers], [name], self._is_serving)
+            await listener.open(handlers, names, self._is_serving)
 
     async def close(self, grace_s: float) -> None:
         """Refuse new calls; end those that run after a time.
@@ -116,7 +134,7 @@ class GrpcApis:
             await listener.close(grace_s)
 
     def _is_serving(self, service: str) -> bool | None:
-        if service and service not in self._names:
+        if service and not any(service in names for names in self._names):
             return None
         return all(is_ready(served) for served in self._registry.defaults())
 

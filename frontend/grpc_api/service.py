@@ -61,7 +61,7 @@ class ServiceContext:
 
 
 def handlers_of(
-    service: ServiceDescriptor, servicer: object, context: ServiceContext
+    service: ServiceDescriptor, servicer: object, context: ServiceContext, name: str = ""
 ) -> grpc.GenericRpcHandler:
     """Handlers for all methods of a service.
 
@@ -71,21 +71,24 @@ def handlers_of(
             is a stream, for each method; it takes the request (or an iterator of requests) and
             the call's context, and raises `TslError`.
         context: shared things.
+        name: full name to serve it under; "" for its own.
 
     Raises:
         AttributeError: the servicer lacks a method.
     """
+    full_name = name or service.full_name
     handlers = {
-        method.name: _handler(service, method, getattr(servicer, _snake(method.name)), context)
+        method.name: _handler(
+            f"/{full_name}/{method.name}", method, getattr(servicer, _snake(method.name)), context
+        )
         for method in service.methods
     }
-    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+    return grpc.method_handlers_generic_handler(full_name, handlers)
 
 
 def _handler(
-    service: ServiceDescriptor, method: MethodDescriptor, call: Any, context: ServiceContext
+    name: str, method: MethodDescriptor, call: Any, context: ServiceContext
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    name = f"/{service.full_name}/{method.name}"
     kinds: dict[tuple[bool, bool], Any] = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,

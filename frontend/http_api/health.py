@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -82,11 +81,6 @@ class HealthApi:
         del params
         ready = all(is_ready(served) for served in self._registry.defaults())
         exchange.respond_json({"ready": ready}, 200 if ready else NOT_READY)
-
-    def v2_server(self, exchange: Exchange, params: Params) -> None:
-        """``/v2``: who this is."""
-        del params
-        exchange.respond_json({"name": "tsl", "version": version("tsl"), "extensions": []})
 
 
 def health_of(registry: ModelRegistry) -> str:

@@ -48,11 +48,11 @@ class InferenceApi:
         self._submit(exchange, params, _body_parts(exchange), _with_query(properties, exchange))
 
     def protocol_predict(self, exchange: Exchange, params: Params) -> None:
-        """``/infer`` of KServe v2, and the core of ``:predict`` of v1: no ``url_path``."""
+        """The core of ``:predict`` of KServe v1: no ``url_path``."""
         self._submit(exchange, params, _body_parts(exchange), _PREDICT)
 
     def protocol_explain(self, exchange: Exchange, params: Params) -> None:
-        """``/explain`` of KServe v2, and the core of ``:explain`` of v1."""
+        """The core of ``:explain`` of KServe v1."""
         properties = _with_query(_EXPLAIN, exchange)
         self._submit(exchange, params, _body_parts(exchange), properties)
 

@@ -7,6 +7,7 @@ look at it. An alias has no `Operation` and stays out of the description.
 from .common import common_routes, metrics_routes
 from .inference import inference_routes, platform_routes
 from .management import management_routes, token_routes
+from .open_inference import open_inference_routes, repository_routes
 from .workflows import workflow_inference_routes, workflow_management_routes
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "inference_routes",
     "management_routes",
     "metrics_routes",
+    "open_inference_routes",
     "platform_routes",
+    "repository_routes",
     "token_routes",
     "workflow_inference_routes",
     "workflow_management_routes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..health import HealthApi
 from ..inference import InferenceApi
+from ..open_inference import OpenInferenceApi
 from ..openapi import ApiDescriptions
 from ..router import Endpoint, Operation, Route
 from .kserve import kserve_routes
@@ -12,18 +13,17 @@ from .schemas import FLAG, INPUT, RUN, STATUS, TEXT, run_operation
 
 def inference_routes(
     inference: InferenceApi,
+    open_inference: OpenInferenceApi,
     health: HealthApi,
     descriptions: ApiDescriptions,
-    *,
-    open_inference: bool,
 ) -> list[Route]:
     """Routes of the inference listener.
 
     Args:
         inference: runs models.
+        open_inference: runs them by the Open Inference Protocol.
         health: liveness and readiness.
         descriptions: answers ``OPTIONS`` on the paths of a model.
-        open_inference: serve ``/v2`` and its health routes (``ts_open_inference_protocol``).
     """
     options = descriptions.inference_model
     return [
@@ -47,7 +47,7 @@ def inference_routes(
         Route(path="/ping/{rest...}", methods={"*": health.ping}),
         *_model_routes("predictions", "Run a model.", inference.predict, options),
         *_model_routes("explanations", "Explain an answer.", inference.explain, options),
-        *kserve_routes(inference, health, descriptions, open_inference=open_inference),
+        *kserve_routes(inference, open_inference, health, descriptions),
         Route(
             path="/invocations",
             methods={"*": inference.invocations},

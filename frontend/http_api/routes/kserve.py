@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ..health import HealthApi
 from ..inference import InferenceApi
+from ..open_inference import OpenInferenceApi
 from ..openapi import ApiDescriptions
 from ..router import Operation, Route
 from .schemas import run_operation
@@ -24,21 +25,20 @@ _READINESS: Final[dict[str, Any]] = {
 
 def kserve_routes(
     inference: InferenceApi,
+    open_inference: OpenInferenceApi,
     health: HealthApi,
     descriptions: ApiDescriptions,
-    *,
-    open_inference: bool,
 ) -> list[Route]:
     """Routes of the inference listener.
 
     Args:
         inference: runs models.
+        open_inference: runs them by version 2.
         health: readiness.
         descriptions: answers ``OPTIONS`` on the paths of a model.
-        open_inference: serve ``/v2`` and its health routes (``ts_open_inference_protocol``).
     """
     options = descriptions.inference_model
-    routes = [
+    return [
         Route(
             path="/v1/models/{model_name}:predict",
             methods={"OPTIONS": options, "*": inference.v1_predict},
@@ -52,22 +52,15 @@ def kserve_routes(
         *v1_routes(health),
         Route(
             path="/v2/models/{model_name}/infer",
-            methods={"OPTIONS": options, "*": inference.protocol_predict},
+            methods={"OPTIONS": options, "*": open_inference.infer},
             operations={"post": run_operation("kserveV2Infer", "Run a model (KServe v2).")},
         ),
         Route(
             path="/v2/models/{model_name}/explain",
-            methods={"OPTIONS": options, "*": inference.protocol_explain},
+            methods={"OPTIONS": options, "*": open_inference.explain},
             operations={"post": run_operation("kserveV2Explain", "Explain an answer (KServe v2).")},
         ),
     ]
-    if open_inference:
-        routes += [
-            Route(path="/v2", methods={"*": health.v2_server}),
-            Route(path="/v2/health/live", methods={"*": health.v2_live}),
-            Route(path="/v2/health/ready", methods={"*": health.v2_ready}),
-        ]
-    return routes
 
 
 def v1_routes(health: HealthApi) -> list[Route]:

@@ -47,7 +47,6 @@ def ask(target, **models):
             Route(path="/", methods={"GET": api.alive}),
             Route(path="/v1/models", methods={"GET": api.v1_models}),
             Route(path="/v1/models/{model_name}", methods={"GET": api.v1_model}),
-            Route(path="/v2", methods={"*": api.v2_server}),
             Route(path="/v2/health/live", methods={"*": api.v2_live}),
             Route(path="/v2/health/ready", methods={"*": api.v2_ready}),
         ]
@@ -111,14 +110,6 @@ def test_an_unknown_model_is_not_found():
     status, document = ask("/v1/models/none")
 
     assert (status, document["type"]) == (404, "ModelNotFoundException")
-
-
-def test_the_server_has_a_name_and_a_version():
-    status, document = ask("/v2")
-
-    assert status == 200
-    assert document["name"] == "tsl"
-    assert document["version"]
 
 
 def test_kserve_lists_the_names_of_models():

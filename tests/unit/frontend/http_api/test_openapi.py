@@ -49,7 +49,7 @@ def listener(*names):
     health = Anything() if "inference" in names else None
     routes = common_routes(descriptions, health)
     if "inference" in names:
-        routes += inference_routes(Anything(), Anything(), descriptions, open_inference=True)
+        routes += inference_routes(Anything(), Anything(), Anything(), descriptions)
         routes += workflow_inference_routes(Anything(), descriptions)
     if "management" in names:
         routes += management_routes(Anything(), Anything(), descriptions)

@@ -10,6 +10,7 @@ from tsl.frontend.http_api.routes import (
     inference_routes,
     management_routes,
     metrics_routes,
+    open_inference_routes,
     platform_routes,
     workflow_inference_routes,
     workflow_management_routes,
@@ -33,7 +34,8 @@ class Api:
 
 DESCRIPTIONS = ApiDescriptions("title", Api("registry"))
 COMMON = common_routes(DESCRIPTIONS, Api("health"))
-INFERENCE = inference_routes(Api("inference"), Api("health"), DESCRIPTIONS, open_inference=True)
+INFERENCE = inference_routes(Api("inference"), Api("tensors"), Api("health"), DESCRIPTIONS)
+INFERENCE += open_inference_routes(Api("tensors"), Api("health"), DESCRIPTIONS)
 MANAGEMENT = management_routes(Api("management"), Api("health"), DESCRIPTIONS)
 INFERENCE += workflow_inference_routes(Api("workflows"), DESCRIPTIONS)
 MANAGEMENT += workflow_management_routes(Api("workflows"))
@@ -90,12 +92,16 @@ W = {"workflow_name": "w"}
         ("POST", "/v1/models/m", 405, {}),
         ("POST", "/v1/models/m:verb", 404, {}),
         ("POST", "/v1/models/m/2:predict", 404, {}),
-        ("POST", "/v2/models/m/infer", "inference.protocol_predict", M),
-        ("POST", "/v2/models/m/explain", "inference.protocol_explain", M),
-        ("GET", "/v2/models/m", 404, {}),
-        ("GET", "/v2/models/m/ready", 404, {}),
-        ("POST", "/v2/models/m/versions/2/infer", 404, {}),
-        ("GET", "/v2", "health.v2_server", {}),
+        ("POST", "/v2/models/m/infer", "tensors.infer", M),
+        ("POST", "/v2/models/m/explain", "tensors.explain", M),
+        ("GET", "/v2/models/m", "tensors.model", M),
+        ("GET", "/v2/models/m/ready", "tensors.ready", M),
+        ("GET", "/v2/models/m/versions/2/config", "tensors.config", V),
+        ("GET", "/v2/models/stats", "tensors.statistics", {}),
+        ("GET", "/v2/models/m/stats", "tensors.statistics", M),
+        ("POST", "/v2/models/m/versions/2/infer", "tensors.infer", V),
+        ("POST", "/v2/repository/index", 404, {}),
+        ("GET", "/v2", "tensors.server", {}),
         ("GET", "/v2/health/live", "health.v2_live", {}),
         ("GET", "/v2/health/ready", "health.v2_ready", {}),
         ("POST", "/invocations?model_name=m", "inference.invocations", {}),
@@ -178,7 +184,7 @@ def test_a_listener_that_serves_all(method, target, endpoint, params):
 
 
 def test_the_open_inference_routes_are_there_on_demand_only():
-    routes = inference_routes(Api("inference"), Api("health"), DESCRIPTIONS, open_inference=False)
+    routes = inference_routes(Api("inference"), Api("tensors"), Api("health"), DESCRIPTIONS)
 
     assert not [route for route in routes if route.path.startswith("/v2/health")]
     assert [route for route in routes if route.path == "/v2/models/{model_name}/infer"]

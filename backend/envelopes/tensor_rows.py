@@ -1,0 +1,163 @@
+"""``inputFormat: tensors``: the Open Inference Protocol for handlers that work on arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from tsl.protocol.errors import InvalidInput, InvalidOutput
+from tsl.protocol.frames import Buffer
+from tsl.protocol.tensors import DATATYPES, FRAMED, TENSORS_PART, frame
+
+from ..arrays import OutputTensor, array_of, output_of
+from ..rows import RequestRow
+from ..tensor_requests import parse_inputs, requested_outputs
+from .base import BaseEnvelope, EntryPoint, Rows, parse_document
+
+LENGTH_HEADER: Final = "Inference-Header-Content-Length"
+
+
+class _Call(NamedTuple):
+    """One request: its row in the batch, its id, and how it wants to be answered."""
+
+    row: int
+    request_id: str
+    outputs: list[str]
+    wants_binary: Callable[[str], bool]
+    is_framed: bool
+
+
+class TensorRows(BaseEnvelope):
+    """Arrays in, arrays out.
+
+    The handler gets one dict of arrays by input name for each request, and returns one of arrays
+    by output name. Intermediate answers are such dicts, too. ``context.input_parameters`` has the
+    ``parameters`` of each request, in the same order.
+    """
+
+    def __init__(self, handle_fn: EntryPoint) -> None:
+        super().__init__(handle_fn)
+        self._calls: dict[int, _Call] = {}
+        self._streamed: set[int] = set()
+
+    def parse_input(self, data: Rows) -> list[dict[str, Any]]:
+        """The arrays of all rows that are valid."""
+        self._calls = {}
+        self._streamed = set()
+        rows: list[dict[str, Any]] = []
+        parameters: list[dict[str, Any]] = []
+        for number, row in enumerate(data):
+            try:
+                document = parse_document(row.get("body"))
+                segments = row.getlist(TENSORS_PART) if isinstance(row, RequestRow) else []
+                arrays = {each.name: array_of(each) for each in parse_inputs(document, segments)}
+                names, wants_binary = requested_outputs(document)
+            except InvalidInput as error:
+                self.refuse(number, error)
+                continue
+            is_framed = self.context.get_request_header(number, FRAMED) == "True"
+            request_id = str(document.get("id") or "")
+            self._calls[number] = _Call(number, request_id, names, wants_binary, is_framed)
+            rows.append(arrays)
+            parameters.append(document.get("parameters") or {})
+        # A context takes any attribute of its users' choice; vars says so to readers.
+        vars(self.context).update(input_parameters=parameters, chunk_encoder=self._encode_chunk)
+        return rows
+
+    def format_output(self, data: Any) -> list[Any]:
+        """One answer for each row; an error in the place of one that cannot be sent.
+
+        Raises:
+            InvalidOutput: the handler returned something other than a list of so many dicts.
+        """
+        if not isinstance(data, list | tuple) or len(data) != len(self._calls):
+            msg = f"The handler must return a list of {len(self._calls)} dicts of arrays."
+            raise InvalidOutput(msg)
+        return [self._answer(*pair) for pair in zip(self._calls.values(), data, strict=True)]
+
+    def _answer(self, call: _Call, result: Any) -> Buffer | InvalidOutput | InvalidInput:
+        if call.row in self._streamed:
+            return self._encode_chunk(call.row, result) if result else b""
+        try:
+            outputs = self._outputs(call, result)
+            if call.is_framed:
+                return self._framed(call, outputs)
+            is_binary = {each.name: call.wants_binary(each.name) for each in outputs}
+            header, segments = self._document(call, outputs, is_binary)
+        except (InvalidOutput, InvalidInput) as error:
+            return error
+        if segments:
+            self.context.set_response_header(call.row, LENGTH_HEADER, str(len(header)))
+        content_type = "application/octet-stream" if segments else "application/json"
+        self.context.set_response_content_type(call.row, content_type)
+        return b"".join((header, *segments))
+
+    def _encode_chunk(self, row: int, value: Any) -> Buffer:
+        """An intermediate answer: of HTTP, a line of JSON.
+
+        Raises:
+            InvalidOutput: the value is no dict of arrays.
+        """
+        self._streamed.add(row)
+        call = self._calls[row]
+        outputs = self._outputs(call, value)
+        if call.is_framed:
+            return self._framed(call, outputs)
+        return self._document(call, outputs, {})[0] + b"\n"
+
+    def _outputs(self, call: _Call, result: Any) -> list[OutputTensor]:
+        if not isinstance(result, dict):
+            msg = f"The handler returned a {type(result).__name__} instead of a dict of arrays."
+            raise InvalidOutput(msg)
+        for name in call.outputs:
+            if name not in result:
+                msg = f"The model has no output {name!r}; it has {', '.join(map(str, result))}."
+                raise InvalidInput(msg)
+        declared = self._declared()
+        names = call.outputs or list(result)
+        return [output_of(str(name), result[name], declared.get(name)) for name in names]
+
+    def _declared(self) -> dict[Any, str]:
+        yaml = self.context.model_yaml_config
+        outputs = yaml.get("outputs") if isinstance(yaml, dict) else None
+        if not isinstance(outputs, list):
+            return {}
+        return {
+            each["name"]: each["datatype"]
+            for each in outputs
+            if isinstance(each, dict) and "name" in each and each.get("datatype") in DATATYPES
+        }
+
+    def _framed(self, call: _Call, outputs: list[OutputTensor]) -> bytes:
+        header, segments = self._document(call, outputs, {each.name: True for each in outputs})
+        return frame(header, segments)
+
+    def _document(
+        self, call: _Call, outputs: list[OutputTensor], is_binary: dict[str, bool]
+    ) -> tuple[bytes, list[Buffer]]:
+        """The JSON of an answer, and the bytes behind it."""
+        manifest = self.context.manifest or {}
+        model = manifest.get("model") or {}
+        document: dict[str, Any] = {
+            "model_name": self.context.model_name,
+            "model_version": str(model.get("modelVersion") or "1.0"),
+        }
+        if call.request_id:
+            document["id"] = call.request_id
+        entries: list[dict[str, Any]] = []
+        segments: list[Buffer] = []
+        for output in outputs:
+            entry: dict[str, Any] = {
+                "name": output.name,
+                "datatype": output.datatype,
+                "shape": output.shape,
+            }
+            if is_binary.get(output.name):
+                entry["parameters"] = {"binary_data_size": len(output.raw)}
+                segments.append(output.raw)
+            else:
+                entry["data"] = output.values()
+            entries.append(entry)
+        document["outputs"] = entries
+        return json.dumps(document, separators=(",", ":")).encode(), segments

@@ -1,0 +1,196 @@
+"""Requests of the Open Inference Protocol: the document, and the tensors it declares.
+
+A tensor's values are in the document (``data``), or they are bytes behind it, and the document
+says how many (``parameters.binary_data_size``). Nothing here knows of arrays.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from tsl.protocol.errors import InvalidInput
+from tsl.protocol.frames import Buffer, Row
+from tsl.protocol.tensors import (
+    INLINE_BASE64_TYPE,
+    INLINE_TYPE,
+    TENSORS_PART,
+    check_size,
+    count_of,
+    values_of,
+)
+
+INLINE_TYPES: Final = (INLINE_TYPE, INLINE_BASE64_TYPE)
+_UNSUPPORTED: Final = ("shared_memory_region", "classification")
+
+
+class InputTensor(NamedTuple):
+    """One input.
+
+    Attributes:
+        name: unique in its request.
+        datatype: one of `tsl.protocol.tensors.DATATYPES`.
+        shape: sizes of the dimensions.
+        size: their product.
+        data: the values, nested or not; None when they are bytes.
+        raw: the values as bytes; None when they are in ``data``.
+    """
+
+    name: str
+    datatype: str
+    shape: list[int]
+    size: int
+    data: Any
+    raw: Buffer | None
+
+
+def parse_inputs(document: dict[str, Any], segments: Sequence[Buffer]) -> list[InputTensor]:
+    """The inputs of a request.
+
+    Args:
+        document: the JSON object of the request.
+        segments: what came behind it; an input lies in one of them, as a whole.
+
+    Raises:
+        InvalidInput: an input is not valid, asks for something that is not there, or the bytes
+            do not fit the document.
+    """
+    inputs = document.get("inputs")
+    if not isinstance(inputs, list) or not inputs:
+        raise InvalidInput("The request must have a list of inputs.")
+    source = _Segments(segments)
+    tensors = [_parse(each, source) for each in inputs]
+    source.check_end()
+    names = [tensor.name for tensor in tensors]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"There are two inputs {twice!r}.")
+    return tensors
+
+
+class _Segments:
+    def __init__(self, segments: Sequence[Buffer]) -> None:
+        self._views = [memoryview(segment) for segment in segments if len(segment)]
+        self._views.reverse()
+
+    def take(self, size: int, name: str) -> memoryview:
+        if not size:
+            return memoryview(b"")
+        if not self._views or len(self._views[-1]) < size:
+            msg = f"Input {name!r} announces {size} bytes, but the request ends before."
+            raise InvalidInput(msg)
+        view = self._views.pop()
+        if len(view) > size:
+            self._views.append(view[size:])
+        return view[:size]
+
+    def check_end(self) -> None:
+        if self._views:
+            rest = sum(map(len, self._views))
+            raise InvalidInput(f"The request has {rest} more bytes than its inputs announce.")
+
+
+def _parse(entry: Any, source: _Segments) -> InputTensor:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise InvalidInput("Each input must be a JSON object with name, shape and datatype.")
+    name, datatype, shape = entry["name"], entry.get("datatype"), entry.get("shape")
+    count = count_of(name, datatype, shape)
+    parameters = entry.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise InvalidInput(f"The parameters of input {name!r} must be a JSON object.")
+    _refuse_unsupported(name, parameters)
+    size = parameters.get("binary_data_size")
+    if size is None:
+        if "data" not in entry:
+            raise InvalidInput(f"Input {name!r} has neither data nor binary_data_size.")
+        return InputTensor(name, str(datatype), list(shape or ()), count, entry["data"], None)
+    if "data" in entry:
+        raise InvalidInput(f"Input {name!r} has both data and binary_data_size.")
+    if type(size) is not int or size < 0:
+        raise InvalidInput(f"binary_data_size of input {name!r} must be a number from 0 up.")
+    raw = source.take(size, name)
+    check_size(name, str(datatype), count, raw)
+    return InputTensor(name, str(datatype), list(shape or ()), count, None, raw)
+
+
+def _refuse_unsupported(name: str, parameters: dict[str, Any]) -> None:
+    for key in _UNSUPPORTED:
+        if key in parameters:
+            msg = f"{name!r} asks for {key}, which this server does not have."
+            raise InvalidInput(msg, hint="Send and receive the values themselves.")
+
+
+def requested_outputs(document: dict[str, Any]) -> tuple[list[str], Callable[[str], bool]]:
+    """What a request says about outputs.
+
+    Returns:
+        The names it asks for, none for all of them; and whether it wants an output as bytes.
+
+    Raises:
+        InvalidInput: ``outputs`` or ``parameters`` is not what it should be, or asks for
+            something that is not there.
+    """
+    parameters = document.get("parameters") or {}
+    outputs = document.get("outputs") or []
+    if not isinstance(parameters, dict):
+        raise InvalidInput("The parameters of the request must be a JSON object.")
+    if not isinstance(outputs, list):
+        raise InvalidInput("The outputs of the request must be a list.")
+    default = parameters.get("binary_data_output") is True
+    wanted: dict[str, bool] = {}
+    for entry in outputs:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise InvalidInput("Each requested output must be a JSON object with a name.")
+        own = entry.get("parameters") or {}
+        if not isinstance(own, dict):
+            raise InvalidInput(f"The parameters of output {entry['name']!r} must be an object.")
+        _refuse_unsupported(entry["name"], own)
+        wanted[entry["name"]] = own.get("binary_data", default) is True
+    return list(wanted), lambda name: wanted.get(name, default)
+
+
+def inline_row(row: Row, *, decode_input: bool) -> dict[str, Any] | bytearray:
+    """The document of a request with the values of all tensors in it, as for a JSON client.
+
+    Args:
+        row: its first part is the document, the others are tensors' bytes.
+        decode_input: False for the document as JSON text.
+
+    Raises:
+        InvalidInput: the request is not valid.
+    """
+    try:
+        document = json.loads(str(row.parts[0].body, "utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"The request's header is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InvalidInput("The request's header must be a JSON object.")
+    parts = row.parts[1:]
+    as_text = _base64_text if parts[0].content_type == INLINE_BASE64_TYPE else _utf8_text
+    inputs = parse_inputs(document, [part.body for part in parts if part.name == TENSORS_PART])
+    for entry, tensor in zip(document["inputs"], inputs, strict=True):
+        if tensor.raw is None:
+            continue
+        values = values_of(tensor.name, tensor.datatype, tensor.size, tensor.raw)
+        if tensor.datatype == "BYTES":
+            values = [as_text(tensor.name, value) for value in values]
+        entry["data"] = values
+        del entry["parameters"]["binary_data_size"]
+        if not entry["parameters"]:
+            del entry["parameters"]
+    return document if decode_input else bytearray(json.dumps(document).encode())
+
+
+def _base64_text(name: str, value: bytes) -> str:
+    del name
+    return base64.b64encode(value).decode("ascii")
+
+
+def _utf8_text(name: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        msg = f"Input {name!r} holds bytes that are not UTF-8 text."
+        raise InvalidInput(msg, hint="This model takes JSON; encode binary as base64.") from error

@@ -1,0 +1,263 @@
+"""The Open Inference Protocol's service, with Triton's additions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+
+from google.protobuf.json_format import ParseDict
+from grpc import aio
+
+from tsl.protocol.errors import Forbidden, InvalidParameter, TslError
+from tsl.protocol.frames import Row
+from tsl.protocol.tensors import FRAMED
+
+from ..http_api.context import Stats
+from ..http_api.health import is_ready
+from ..http_api.request_ids import new_request_id
+from ..jobs import Job, ReplySink
+from ..model_repository import ModelRepository
+from ..open_inference import OpenInference
+from ..registry import ModelRegistry, ServedModel
+from .calls import Outbox, StreamCall, UnaryCall
+from .inference import MAX_CONCURRENT, submit
+from .protos import open_inference_pb2 as pb
+from .tensor_messages import parts_of, response_of
+
+_WANTS_FINAL: Final = "triton_enable_empty_final_response"
+_IS_FINAL: Final = "triton_final_response"
+
+Rpc = aio.ServicerContext[Any, Any]
+
+
+class OpenInferenceService:
+    """``GRPCInferenceService``.
+
+    Args:
+        registry: what is served.
+        protocol: the documents.
+        stats: counts jobs and answers.
+        repository: loads and unloads models; None on the inference listener, whose callers may
+            not do that.
+    """
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        protocol: OpenInference,
+        stats: Stats,
+        repository: ModelRepository | None,
+    ) -> None:
+        self._registry = registry
+        self._protocol = protocol
+        self._stats = stats
+        self._repository = repository
+
+    # -- health and metadata ---------------------------------------------------------------------
+
+    async def server_live(self, request: pb.ServerLiveRequest, rpc: Rpc) -> pb.ServerLiveResponse:
+        """This server answers."""
+        del request, rpc
+        return pb.ServerLiveResponse(live=True)
+
+    async def server_ready(
+        self, request: pb.ServerReadyRequest, rpc: Rpc
+    ) -> pb.ServerReadyResponse:
+        """Every model has its workers."""
+        del request, rpc
+        return pb.ServerReadyResponse(ready=all(map(is_ready, self._registry.defaults())))
+
+    async def model_ready(self, request: pb.ModelReadyRequest, rpc: Rpc) -> pb.ModelReadyResponse:
+        """A model can be used."""
+        del rpc
+        ready = self._protocol.is_model_ready(_name(request.name), request.version)
+        return pb.ModelReadyResponse(ready=ready)
+
+    async def server_metadata(
+        self, request: pb.ServerMetadataRequest, rpc: Rpc
+    ) -> pb.ServerMetadataResponse:
+        """Who this is."""
+        del request, rpc
+        return pb.ServerMetadataResponse(**self._protocol.server())
+
+    async def model_metadata(
+        self, request: pb.ModelMetadataRequest, rpc: Rpc
+    ) -> pb.ModelMetadataResponse:
+        """What a model is, and its tensors."""
+        del rpc
+        document = self._protocol.model(_name(request.name), request.version)
+        return pb.ModelMetadataResponse(**document)
+
+    async def model_config(
+        self, request: pb.ModelConfigRequest, rpc: Rpc
+    ) -> pb.ModelConfigResponse:
+        """A model's configuration."""
+        del rpc
+        document = self._protocol.config(_name(request.name), request.version)
+        return ParseDict({"config": document}, pb.ModelConfigResponse())
+
+    async def model_statistics(
+        self, request: pb.ModelStatisticsRequest, rpc: Rpc
+    ) -> pb.ModelStatisticsResponse:
+        """What was counted."""
+        del rpc
+        document = self._protocol.statistics(request.name, request.version)
+        return ParseDict(document, pb.ModelStatisticsResponse())
+
+    # -- models ------------------------------------------------------------------------------------
+
+    async def model_infer(self, request: pb.ModelInferRequest, rpc: Rpc) -> pb.ModelInferResponse:
+        """One answer."""
+        served = self._served(request)
+        call = UnaryCall(self._stats)
+        job = self._submit(served, request, call, rpc.time_remaining())
+        succeeded = False
+        try:
+            response = _response(served, request, await call.answer())
+            succeeded = True
+        finally:
+            self._protocol.counters(served).note(job, succeeded=succeeded)
+            job.cancel()  # of no effect unless the client has left
+        return response
+
+    async def model_stream_infer(
+        self, requests: AsyncIterator[pb.ModelInferRequest], rpc: Rpc
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """Answers to many requests as they are ready, any number to each; errors among them."""
+        answers: Outbox[pb.ModelStreamInferResponse] = Outbox()
+        reading = asyncio.create_task(self._answer_all(requests, rpc, answers))
+        reading.add_done_callback(lambda _: answers.close())
+        try:
+            async with aclosing(answers.items()) as items:
+                async for answer in items:
+                    yield answer
+            await reading
+        finally:
+            reading.cancel()
+
+    async def _answer_all(
+        self,
+        requests: AsyncIterator[pb.ModelInferRequest],
+        rpc: Rpc,
+        answers: Outbox[pb.ModelStreamInferResponse],
+    ) -> None:
+        room = asyncio.Semaphore(MAX_CONCURRENT)
+        async with asyncio.TaskGroup() as group:
+            async for request in requests:
+                await room.acquire()
+                task = group.create_task(self._answer(request, rpc, answers))
+                task.add_done_callback(lambda _: room.release())
+
+    async def _answer(
+        self, request: pb.ModelInferRequest, rpc: Rpc, answers: Outbox[pb.ModelStreamInferResponse]
+    ) -> None:
+        call = StreamCall(self._stats)
+        job: Job | None = None
+        try:
+            served = self._served(request)
+            job = self._submit(served, request, call, rpc.time_remaining())
+            async with aclosing(call.pieces()) as pieces:
+                async for piece in pieces:
+                    if piece:
+                        response = _response(served, request, piece)
+                        await answers.put(pb.ModelStreamInferResponse(infer_response=response))
+            if request.parameters[_WANTS_FINAL].bool_param:
+                await answers.put(_final(served, request))
+            self._protocol.counters(served).note(job, succeeded=True)
+        except TslError as error:
+            response = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
+            answer = pb.ModelStreamInferResponse(error_message=str(error), infer_response=response)
+            await answers.put(answer)
+            if job is not None:
+                self._protocol.counters(served).note(job, succeeded=False)
+        finally:
+            call.release()
+            if job is not None:
+                job.cancel()
+
+    def _served(self, request: pb.ModelInferRequest) -> ServedModel:
+        return self._registry.get(_name(request.model_name), request.model_version)
+
+    def _submit(
+        self,
+        served: ServedModel,
+        request: pb.ModelInferRequest,
+        sink: ReplySink,
+        time_left_s: float | None,
+    ) -> Job:
+        takes_tensors = served.version.config.input_format == "tensors"
+        parts = parts_of(request, takes_tensors=takes_tensors)
+        properties = [FRAMED, "True"] if takes_tensors else []
+        return submit(
+            self._registry,
+            self._stats,
+            sink,
+            request.model_name,
+            request.model_version,
+            Row(new_request_id(), [], properties, parts),
+            time_left_s,
+        )
+
+    # -- the repository ----------------------------------------------------------------------------
+
+    async def repository_index(
+        self, request: pb.RepositoryIndexRequest, rpc: Rpc
+    ) -> pb.RepositoryIndexResponse:
+        """What there is, and whether it can be used."""
+        del rpc
+        models = await self._managed().index(ready_only=request.ready)
+        return pb.RepositoryIndexResponse(models=models)
+
+    async def repository_model_load(
+        self, request: pb.RepositoryModelLoadRequest, rpc: Rpc
+    ) -> pb.RepositoryModelLoadResponse:
+        """Serve a model of the store."""
+        del rpc
+        await self._managed().load(_name(request.model_name), request.parameters)
+        return pb.RepositoryModelLoadResponse()
+
+    async def repository_model_unload(
+        self, request: pb.RepositoryModelUnloadRequest, rpc: Rpc
+    ) -> pb.RepositoryModelUnloadResponse:
+        """Stop serving a model."""
+        del rpc
+        await self._managed().unload(_name(request.model_name))
+        return pb.RepositoryModelUnloadResponse()
+
+    def _managed(self) -> ModelRepository:
+        if self._repository is None:
+            raise Forbidden(
+                "The model repository is managed on another port.",
+                hint="Call the address of grpc_management_port.",
+            )
+        return self._repository
+
+
+def _name(name: str) -> str:
+    if not name:
+        raise InvalidParameter("Parameter name is required.")
+    return name
+
+
+def _response(
+    served: ServedModel, request: pb.ModelInferRequest, body: bytes
+) -> pb.ModelInferResponse:
+    return response_of(
+        body,
+        is_framed=served.version.config.input_format == "tensors",
+        wants_raw=bool(request.raw_input_contents),
+        request_id=request.id,
+        name=request.model_name,
+        version=served.version.version,
+    )
+
+
+def _final(served: ServedModel, request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+    """Says that a request has had all its answers, to clients that want to know."""
+    response = pb.ModelInferResponse(
+        model_name=request.model_name, model_version=served.version.version, id=request.id
+    )
+    response.parameters[_IS_FINAL].bool_param = True
+    return pb.ModelStreamInferResponse(infer_response=response)

@@ -1,0 +1,236 @@
+"""Messages of the Open Inference Protocol to parts of a row, and answers to messages.
+
+Typed contents become the bytes that the worker gets, and those of its answer become typed
+contents again, unless the client has sent bytes, or a data type has none. What is sent to a model
+that takes JSON is what TorchServe sends to it: id, model name and inputs, nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tsl.protocol.errors import InvalidInput, InvalidOutput
+from tsl.protocol.frames import Buffer, Part
+from tsl.protocol.tensors import (
+    INLINE_BASE64_TYPE,
+    TENSORS_PART,
+    TENSORS_TYPE,
+    check_size,
+    count_of,
+    raw_of,
+    split_bytes,
+    unframe,
+    values_of,
+)
+
+from .protos.open_inference_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
+
+_CONTENTS: Final = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""Data type to field; FP16 and BF16 have none."""
+_MAX_NESTING: Final = 32
+
+
+def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
+    """What the worker gets.
+
+    Args:
+        request: the client's message.
+        takes_tensors: whether the model takes tensors (``inputFormat``), or JSON.
+
+    Raises:
+        InvalidInput: a tensor is not valid; the message names it.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        msg = f"There are {len(request.inputs)} inputs and {len(raw)} raw_input_contents."
+        raise InvalidInput(msg)
+    inputs: list[dict[str, Any]] = []
+    segments: list[bytes] = []
+    for number, tensor in enumerate(request.inputs):
+        shape = list(tensor.shape)
+        size = count_of(tensor.name, tensor.datatype, shape)
+        if raw and tensor.HasField("contents"):
+            raise InvalidInput(f"Input {tensor.name!r} has both contents and raw_input_contents.")
+        data = raw[number] if raw else _contents(tensor, size)
+        check_size(tensor.name, tensor.datatype, size, data)
+        if tensor.datatype == "BYTES" and raw:
+            split_bytes(tensor.name, size, data)
+        parameters = _values(tensor.parameters) if takes_tensors else {}
+        inputs.append(
+            {
+                "name": tensor.name,
+                "shape": shape,
+                "datatype": tensor.datatype,
+                "parameters": {**parameters, "binary_data_size": len(data)},
+            }
+        )
+        segments.append(data)
+    document: dict[str, Any] = {"id": request.id, "model_name": request.model_name}
+    if takes_tensors:
+        document["parameters"] = _values(request.parameters)
+        document["outputs"] = [
+            {"name": output.name, "parameters": _values(output.parameters)}
+            for output in request.outputs
+        ]
+    document["inputs"] = inputs
+    content_type = TENSORS_TYPE if takes_tensors else INLINE_BASE64_TYPE
+    header = Part("body", "application/json", json.dumps(document).encode("utf-8", "replace"))
+    if not segments:
+        segments = [b""]  # still marks the row as one of tensors
+    return [header, *(Part(TENSORS_PART, content_type, segment) for segment in segments)]
+
+
+def _contents(tensor: ModelInferRequest.InferInputTensor, size: int) -> bytes:
+    field = _CONTENTS.get(tensor.datatype)
+    if field is None:
+        msg = f"Input {tensor.name!r} is {tensor.datatype}, which has no typed contents."
+        raise InvalidInput(msg, hint="Send raw_input_contents.")
+    values = getattr(tensor.contents, field)
+    if len(values) != size:
+        msg = f"Input {tensor.name!r} has {len(values)} values in {field}; its shape asks for "
+        raise InvalidInput(f"{msg}{size}.")
+    try:
+        return raw_of(tensor.datatype, values)
+    except OverflowError as error:
+        msg = f"Input {tensor.name!r} has values that are out of the range of {tensor.datatype}."
+        raise InvalidInput(msg) from error
+
+
+def _values(parameters: Mapping[str, InferParameter]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        choice = parameter.WhichOneof("parameter_choice")
+        if choice is not None:
+            values[name] = getattr(parameter, choice)
+    return values
+
+
+def set_parameters(target: Any, values: Mapping[str, Any]) -> None:
+    """Fill a map of parameters; what is neither text, number nor boolean is left out."""
+    for name, value in values.items():
+        if isinstance(value, bool):
+            target[name].bool_param = value
+        elif isinstance(value, int) and -(2**63) <= value < 2**63:
+            target[name].int64_param = value
+        elif isinstance(value, float):
+            target[name].double_param = value
+        elif isinstance(value, str):
+            target[name].string_param = value
+
+
+def response_of(
+    body: Buffer, *, is_framed: bool, wants_raw: bool, request_id: str, name: str, version: str
+) -> ModelInferResponse:
+    """The message for an answer.
+
+    Args:
+        body: of the worker's answer.
+        is_framed: whether the model takes tensors; else the body is a JSON document.
+        wants_raw: whether the client has sent bytes, and gets them.
+        request_id: the client's.
+        name: of the model.
+        version: of the model.
+
+    Raises:
+        InvalidOutput: the answer is no answer of this protocol.
+    """
+    response = ModelInferResponse(model_name=name, model_version=version, id=request_id)
+    try:
+        document, rest = _read(body, is_framed=is_framed)
+        entries = document["outputs"]
+        wants_raw = wants_raw or any(entry["datatype"] not in _CONTENTS for entry in entries)
+        for entry in entries:
+            rest = _add_output(response, entry, rest, wants_raw=wants_raw)
+        if not request_id:
+            response.id = str(document.get("id") or "")
+        set_parameters(response.parameters, document.get("parameters") or {})
+    except (
+        InvalidInput,
+        ValueError,
+        TypeError,
+        LookupError,
+        OverflowError,
+        AttributeError,
+    ) as error:
+        raise InvalidOutput(
+            "The model's answer is none of the Open Inference Protocol.",
+            hint="A model that streams is called with ModelStreamInfer; others need "
+            "inputFormat: tensors, or service_envelope=kservev2.",
+        ) from error
+    return response
+
+
+def _read(body: Buffer, *, is_framed: bool) -> tuple[dict[str, Any], memoryview]:
+    header, rest = unframe(body) if is_framed else (memoryview(body), memoryview(b""))
+    document = json.loads(str(header, "utf-8"))
+    if not isinstance(document, dict):
+        msg = "no JSON object"
+        raise TypeError(msg)
+    return document, rest
+
+
+def _add_output(
+    response: ModelInferResponse, entry: dict[str, Any], rest: memoryview, *, wants_raw: bool
+) -> memoryview:
+    """Add an output; returns the bytes of the outputs behind it."""
+    name, datatype, shape = str(entry["name"]), entry["datatype"], entry["shape"]
+    size = count_of(name, datatype, shape, "Output")
+    output = response.outputs.add(name=name, datatype=datatype, shape=shape)
+    parameters = dict(entry.get("parameters") or {})
+    length = parameters.pop("binary_data_size", None)
+    set_parameters(output.parameters, parameters)
+    if length is not None:
+        raw, rest = rest[:length], rest[length:]
+        if wants_raw:
+            response.raw_output_contents.append(bytes(raw))
+        else:
+            _fill(output, datatype, values_of(name, datatype, size, raw))
+        return rest
+    values = _flat(entry["data"])
+    if len(values) != size:
+        msg = f"output {name!r} has {len(values)} values for the shape {shape}"
+        raise ValueError(msg)
+    if datatype == "BYTES":
+        values = [_bytes(value) for value in values]
+    if wants_raw:
+        response.raw_output_contents.append(raw_of(datatype, values))
+    else:
+        _fill(output, datatype, values)
+    return rest
+
+
+def _fill(output: Any, datatype: str, values: Sequence[Any]) -> None:
+    getattr(output.contents, _CONTENTS[datatype]).extend(values)
+
+
+def _flat(values: Any) -> list[Any]:
+    if not isinstance(values, list):
+        return [values]
+    for _ in range(_MAX_NESTING):
+        if not any(isinstance(value, list) for value in values):
+            return list(values)
+        values = [
+            item for value in values for item in (value if isinstance(value, list) else [value])
+        ]
+    msg = "nested too deeply"
+    raise ValueError(msg)
+
+
+def _bytes(value: Any) -> bytes:
+    """An element of BYTES: text as it is, anything else as JSON."""
+    return (value if isinstance(value, str) else json.dumps(value)).encode("utf-8", "replace")

@@ -1,0 +1,69 @@
+"""``Content-Encoding`` of requests and answers of the Open Inference Protocol: gzip, deflate."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+from tsl.protocol.errors import InvalidRequest, PayloadTooLarge
+from tsl.protocol.frames import Buffer
+
+MIN_COMPRESSED_BYTES: Final = 1024
+"""Below this size compressing an answer is not worth anybody's time."""
+_LEVEL: Final = 1
+_WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}
+_EITHER: Final = 47
+
+
+def decompress(coding: str, body: bytes, limit: int) -> bytes:
+    """The content of a request.
+
+    Args:
+        coding: value of ``Content-Encoding``.
+        body: as received.
+        limit: bytes that the content may have.
+
+    Raises:
+        InvalidRequest: the coding is none of ours, or the body is not coded like that.
+        PayloadTooLarge: the content has more bytes.
+    """
+    name = coding.strip().lower()
+    if name in ("", "identity"):
+        return body
+    if name not in _WINDOW_BITS:
+        raise InvalidRequest(f"The Content-Encoding {coding!r} is not supported.", hint=_KNOWN)
+    decoder = zlib.decompressobj(_EITHER)
+    try:
+        content = decoder.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InvalidRequest(f"The request body is not valid {name}.") from error
+    if len(content) > limit:
+        raise PayloadTooLarge(f"The decompressed body has more than {limit} bytes.")
+    if not decoder.eof or decoder.unused_data:
+        raise InvalidRequest(
+            f"The request body is not valid {name}: it does not end where it says."
+        )
+    return content
+
+
+_KNOWN: Final = "Use gzip or deflate."
+
+
+def coding_for(accepted: str) -> str:
+    """The coding to answer with: ``gzip``, ``deflate``, or "" for none.
+
+    Args:
+        accepted: value of ``Accept-Encoding``.
+    """
+    for item in accepted.lower().split(","):
+        name, _, parameters = item.partition(";")
+        quality = parameters.replace(" ", "")
+        if name.strip() in _WINDOW_BITS and quality not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            return name.strip()
+    return ""
+
+
+def compress(coding: str, body: Buffer) -> bytes:
+    """An answer in a coding that `coding_for` chose."""
+    encoder = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS[coding])
+    return encoder.compress(body) + encoder.flush()

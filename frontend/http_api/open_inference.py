@@ -1,0 +1,183 @@
+"""The Open Inference Protocol over HTTP: what a model is asked, and what is told about it.
+
+Tensors are not looked into. A request with binary tensors is cut in two, the JSON document and
+the bytes behind it, and the worker does the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tsl.protocol.errors import InvalidRequest, TslError
+from tsl.protocol.frames import Chunk, Headers, Part, Reply, Row
+from tsl.protocol.tensors import INLINE_TYPE, TENSORS_PART, TENSORS_TYPE
+
+from ..jobs import Job
+from ..open_inference import ModelCounters, OpenInference
+from ..registry import ModelRegistry
+from ..timing import TimedJob
+from .body import parts_of
+from .content_coding import MIN_COMPRESSED_BYTES, coding_for, compress, decompress
+from .exchange import WAITING, Exchange
+from .inference import deadline_of
+from .messages import TimedRequest
+from .router import Params
+
+_LENGTH: Final = b"inference-header-content-length"
+_CODED: Final = (b"content-encoding", b"content-length")
+_PREDICT: Final = ["explain", "False"]
+_EXPLAIN: Final = ["explain", "True"]
+NOT_READY: Final = 503
+
+
+class OpenInferenceApi:
+    """Endpoints of ``/v2/models``.
+
+    Args:
+        registry: what is served.
+        protocol: the documents.
+    """
+
+    def __init__(self, registry: ModelRegistry, protocol: OpenInference) -> None:
+        self._registry = registry
+        self._protocol = protocol
+
+    # -- running a model -----------------------------------------------------------------------
+
+    def infer(self, exchange: Exchange, params: Params) -> None:
+        """``/v2/models/{model_name}[/versions/{model_version}]/infer``."""
+        self._submit(exchange, params, _PREDICT)
+
+    def explain(self, exchange: Exchange, params: Params) -> None:
+        """``/v2/models/{model_name}[/versions/{model_version}]/explain``."""
+        query = exchange.request.target.partition(b"?")[2]
+        properties = [*_EXPLAIN, "url_query", query.decode("latin-1")] if query else _EXPLAIN
+        self._submit(exchange, params, properties)
+
+    def _submit(self, exchange: Exchange, params: Params, properties: list[str]) -> None:
+        name, version = params["model_name"], params.get("model_version", "")
+        request = exchange.request
+        served = self._registry.get(name, version)
+        header_length, coding, accepted = _fields(request.headers)
+        body, headers = request.body, request.headers
+        if coding:
+            body = decompress(coding, body, exchange.connection.context.limits.body_bytes)
+            headers = _without(headers, _CODED)
+        if header_length:
+            takes_tensors = served.version.config.input_format == "tensors"
+            parts = _cut(header_length, body, TENSORS_TYPE if takes_tensors else INLINE_TYPE)
+        else:
+            parts = parts_of(request.content_type, body)
+        limited = request.timeout_ms or served.client_timeout_s
+        job = (TimedJob if type(request) is TimedRequest else Job)(
+            Row(exchange.request_id, headers, properties, parts),
+            _Answer(exchange, coding_for(accepted), self._protocol.counters(served)),
+            request.started_at,
+            deadline_of(exchange, served.client_timeout_s) if limited else None,
+        )
+        job.labels = (name, version or "default")
+        exchange.job = job
+        exchange.connection.context.stats.accepted(job)
+        served.pool.submit(job)
+
+    # -- telling about it ------------------------------------------------------------------------
+
+    def server(self, exchange: Exchange, params: Params) -> None:
+        """``/v2``: who this is."""
+        del params
+        exchange.respond_json(self._protocol.server())
+
+    def model(self, exchange: Exchange, params: Params) -> None:
+        """``/v2/models/{model_name}[/versions/{model_version}]``."""
+        exchange.respond_json(self._protocol.model(*_names(params)))
+
+    def ready(self, exchange: Exchange, params: Params) -> None:
+        """``…/ready``: 200 when the model can be used now, else 503; its name in any case."""
+        is_ready = self._protocol.is_model_ready(*_names(params))
+        document = {"name": params["model_name"], "ready": is_ready}
+        exchange.respond_json(document, 200 if is_ready else NOT_READY)
+
+    def config(self, exchange: Exchange, params: Params) -> None:
+        """``…/config``."""
+        exchange.respond_json(self._protocol.config(*_names(params)))
+
+    def statistics(self, exchange: Exchange, params: Params) -> None:
+        """``…/stats``, and ``/v2/models/stats`` for all."""
+        name, version = params.get("model_name", ""), params.get("model_version", "")
+        exchange.respond_json(self._protocol.statistics(name, version))
+
+
+class _Answer:
+    """The sink of a job: counts its end, and compresses the answer if that was asked for."""
+
+    __slots__ = ("_coding", "_counters", "_exchange")
+
+    def __init__(self, exchange: Exchange, coding: str, counters: ModelCounters) -> None:
+        self._exchange = exchange
+        self._coding = coding
+        self._counters = counters
+
+    def finish(self, job: Job, reply: Reply) -> None:
+        """The model's answer, or the last piece of its stream."""
+        self._counters.note(job, succeeded=reply.status < 400)
+        exchange, coding = self._exchange, self._coding
+        if coding and len(reply.body) >= MIN_COMPRESSED_BYTES and exchange.phase == WAITING:
+            names = {name.lower() for name in reply.headers[::2]}
+            if "content-encoding" not in names:
+                reply = reply._replace(
+                    headers=[*reply.headers, "content-encoding", coding, "vary", "accept-encoding"],
+                    body=compress(coding, reply.body),
+                )
+        exchange.finish(job, reply)
+
+    def chunk(self, job: Job, chunk: Chunk) -> None:
+        """A piece of the model's stream."""
+        self._exchange.chunk(job, chunk)
+
+    def fail(self, job: Job, error: TslError) -> None:
+        """There is no answer."""
+        self._counters.note(job, succeeded=False)
+        self._exchange.fail(job, error)
+
+
+def _names(params: Params) -> tuple[str, str]:
+    return params["model_name"], params.get("model_version", "")
+
+
+def _fields(headers: Headers) -> tuple[bytes, str, str]:
+    """Length of the inference header, content coding, and accepted codings; b"" or "" if absent."""
+    length, coding, accepted = b"", "", ""
+    for name, value in zip(headers[::2], headers[1::2], strict=True):
+        lower = name.lower()
+        if lower == _LENGTH:
+            length = value
+        elif lower == b"content-encoding":
+            coding = value.decode("latin-1")
+        elif lower == b"accept-encoding":
+            accepted = value.decode("latin-1")
+    return length, coding, accepted
+
+
+def _without(headers: Headers, names: tuple[bytes, ...]) -> Headers:
+    pairs = zip(headers[::2], headers[1::2], strict=True)
+    return [item for pair in pairs if pair[0].lower() not in names for item in pair]
+
+
+def _cut(header_length: bytes, body: bytes, content_type: str) -> list[Part]:
+    """The document and what is behind it."""
+    length = int(header_length) if header_length.isdigit() and len(header_length) < 12 else -1
+    if length < 0 or length > len(body):
+        raise InvalidRequest(
+            "Inference-Header-Content-Length is not the size of the JSON document at the "
+            "beginning of the body."
+        )
+    if length == 0:
+        raise InvalidRequest(
+            "A request of nothing but the bytes of a tensor is not supported.",
+            hint="Send a JSON document with name, shape and datatype before them.",
+        )
+    view = memoryview(body)
+    return [
+        Part("body", "application/json", view[:length]),
+        Part(TENSORS_PART, content_type, view[length:]),
+    ]

@@ -1,0 +1,67 @@
+"""The repository extension of the Open Inference Protocol over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tsl.protocol.errors import InvalidRequest
+
+from ..model_repository import ModelRepository
+from .exchange import Exchange
+from .operations import Operations
+from .router import Params
+
+
+class RepositoryApi:
+    """Endpoints of ``/v2/repository``.
+
+    Args:
+        repository: does it.
+        operations: runs what waits.
+    """
+
+    def __init__(self, repository: ModelRepository, operations: Operations) -> None:
+        self._repository = repository
+        self._operations = operations
+
+    def index(self, exchange: Exchange, params: Params) -> None:
+        """``/v2/repository/index``; ``{"ready": true}`` for what can be used only."""
+        del params
+        ready_only = _document(exchange).get("ready") is True
+        self._operations.run(exchange, self._index(exchange, ready_only=ready_only))
+
+    async def _index(self, exchange: Exchange, *, ready_only: bool) -> None:
+        exchange.respond_json(await self._repository.index(ready_only=ready_only))
+
+    def load(self, exchange: Exchange, params: Params) -> None:
+        """``/v2/repository/models/{model_name}/load``."""
+        parameters = _document(exchange).get("parameters") or {}
+        if not isinstance(parameters, dict):
+            raise InvalidRequest("The parameters of the request must be a JSON object.")
+        self._operations.run(exchange, self._load(exchange, params["model_name"], parameters))
+
+    async def _load(self, exchange: Exchange, name: str, parameters: dict[str, Any]) -> None:
+        await self._repository.load(name, parameters)
+        exchange.respond_json({})
+
+    def unload(self, exchange: Exchange, params: Params) -> None:
+        """``/v2/repository/models/{model_name}/unload``."""
+        self._operations.run(exchange, self._unload(exchange, params["model_name"]))
+
+    async def _unload(self, exchange: Exchange, name: str) -> None:
+        await self._repository.unload(name)
+        exchange.respond_json({})
+
+
+def _document(exchange: Exchange) -> dict[str, Any]:
+    """The JSON object of a request; none counts as an empty one."""
+    if not exchange.request.body:
+        return {}
+    try:
+        document = json.loads(exchange.request.body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The request body is not valid JSON.") from error
+    if not isinstance(document, dict):
+        raise InvalidRequest("The request body is not a JSON object.")
+    return document
