@@ -109,9 +109,10 @@ def _guarded_unary(
 ) -> Callable[[Any, Any], Awaitable[Any]]:
     async def run(request: Any, rpc: aio.ServicerContext[Any, Any]) -> Any:
         started_at = time.monotonic()
+        peer = rpc.peer()  # in `finally` it may be too late: gRPC may have freed the call
         code = grpc.StatusCode.OK
         try:
-            _check(context, rpc)
+            _check(context, rpc, peer)
             return await call(request, rpc)
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED  # nobody is left to be told
@@ -121,7 +122,7 @@ def _guarded_unary(
             code, text = _status(error, name)
             await rpc.abort(code, text)
         finally:
-            _note(context, rpc, name, code, started_at)
+            _note(context, peer, name, code, started_at)
 
     return run
 
@@ -131,9 +132,10 @@ def _guarded_stream(
 ) -> Callable[[Any, Any], AsyncIterator[Any]]:
     async def run(request: Any, rpc: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         started_at = time.monotonic()
+        peer = rpc.peer()  # in `finally` it may be too late: gRPC may have freed the call
         code = grpc.StatusCode.OK
         try:
-            _check(context, rpc)
+            _check(context, rpc, peer)
             async for answer in call(request, rpc):
                 yield answer
         except asyncio.CancelledError:
@@ -144,14 +146,14 @@ def _guarded_stream(
             code, text = _status(error, name)
             await rpc.abort(code, text)
         finally:
-            _note(context, rpc, name, code, started_at)
+            _note(context, peer, name, code, started_at)
 
     return run
 
 
-def _check(context: ServiceContext, rpc: aio.ServicerContext[Any, Any]) -> None:
+def _check(context: ServiceContext, rpc: aio.ServicerContext[Any, Any], peer: str) -> None:
     if context.guard is not None:
-        context.guard(authorization_of(rpc), rpc.peer().encode())
+        context.guard(authorization_of(rpc), peer.encode())
 
 
 def _status(error: Exception, name: str) -> tuple[grpc.StatusCode, str]:
@@ -176,14 +178,14 @@ def authorization_of(rpc: aio.ServicerContext[Any, Any]) -> bytes:
 
 def _note(
     context: ServiceContext,
-    rpc: aio.ServicerContext[Any, Any],
+    peer: str,
     name: str,
     code: grpc.StatusCode,
     started_at: float,
 ) -> None:
     if context.log is not None:
         number: int = code.value[0]
-        context.log.add_call(rpc.peer(), name, number, started_at)
+        context.log.add_call(peer, name, number, started_at)
 
 
 def _snake(name: str) -> str:
