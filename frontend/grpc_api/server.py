@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from tsl.protocol.errors import ConfigError
 
 from .health import HealthService
+from .reflection import described_pool
 
 REPLY_OVERHEAD_BYTES: Final = 64 * 1024
 
@@ -84,7 +85,7 @@ class GrpcListener:
             health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
             reflection.SERVICE_NAME,
         )
-        reflection.enable_server_reflection(names, server)
+        reflection.enable_server_reflection(names, server, pool=described_pool())
         try:
             if self._credentials is None:
                 self.port = server.add_insecure_port(self.address)

@@ -11,6 +11,7 @@ import requests
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from google.protobuf.json_format import MessageToDict
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from serving import RunningServer, eventually, workers
 from tritonclient.utils import InferenceServerException
 
@@ -450,3 +451,14 @@ def test_a_handler_s_failure_is_the_client_s_error(triton):
     with pytest.raises(InferenceServerException, match="Prediction failed"):
         client.infer("arrays", [tensor(library, "raise", ARRAYS["INT8"])])
     eventually(lambda: client.is_model_ready("arrays"), "it goes on")
+
+
+def test_reflection_describes_the_service_under_its_standard_name(addresses):
+    with grpc.insecure_channel(addresses[0]) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(
+            file_containing_symbol="inference.GRPCInferenceService"
+        )
+        answer = next(iter(stub.ServerReflectionInfo(iter([request]), timeout=10)))
+
+    assert b"ModelInfer" in answer.file_descriptor_response.file_descriptor_proto[0]
