@@ -11,7 +11,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final, Protocol
 
 import grpc
@@ -128,7 +129,7 @@ def _guarded_unary(
 
 
 def _guarded_stream(
-    call: Callable[[Any, Any], AsyncIterator[Any]], name: str, context: ServiceContext
+    call: Callable[[Any, Any], AsyncGenerator[Any, None]], name: str, context: ServiceContext
 ) -> Callable[[Any, Any], AsyncIterator[Any]]:
     async def run(request: Any, rpc: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         started_at = time.monotonic()
@@ -136,8 +137,10 @@ def _guarded_stream(
         code = grpc.StatusCode.OK
         try:
             _check(context, rpc, peer)
-            async for answer in call(request, rpc):
-                yield answer
+            # Closed here and now, whatever ends the call: that is what withdraws its job.
+            async with aclosing(call(request, rpc)) as answers:
+                async for answer in answers:
+                    yield answer
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED  # nobody is left to be told
             raise
