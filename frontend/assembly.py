@@ -58,6 +58,7 @@ from .metrics.server_stats import ServerStats
 from .metrics.system import SystemMetrics
 from .model_repository import ModelRepository
 from .open_inference import OpenInference
+from .open_inference_parameters import sequence_names_of
 from .registry import ModelRegistry
 from .snapshots import SnapshotRecorder
 from .tls import Certificate, KeyMaterial
@@ -250,7 +251,7 @@ class _Apis:
         self._predict_route = config.predict_route
         self._registry = registry
         self._inference = InferenceApi(registry)
-        self._tensors = OpenInferenceApi(registry, open_inference)
+        self._tensors = OpenInferenceApi(registry, open_inference, sequence_names_of(config))
         self._health = HealthApi(registry)
         self._management = management
         self._metrics = metrics

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .jobs import Job, ReplySink
 
 
-def _new_id() -> str:
+def new_sequence_id() -> str:
+    """An id for a sequence that its client has not named."""
     return f"ts-seq-{uuid.uuid4()}"
 
 
@@ -59,7 +60,11 @@ class SequenceHeaders:
     """
 
     def __init__(
-        self, id_name: str, start_name: str, end_name: str, new_id: Callable[[], str] = _new_id
+        self,
+        id_name: str,
+        start_name: str,
+        end_name: str,
+        new_id: Callable[[], str] = new_sequence_id,
     ) -> None:
         self.id_name = id_name
         self.start_name = start_name

@@ -28,7 +28,9 @@ from ..http_api.context import Stats
 from ..http_api.health import health_of
 from ..http_api.request_ids import new_request_id
 from ..jobs import Job, ReplySink
+from ..open_inference_parameters import SequenceNames, alone
 from ..registry import ModelRegistry
+from ..sequence_headers import new_sequence_id
 from .calls import Outbox, StreamCall, UnaryCall
 from .protos.inference_pb2 import (
     PredictionResponse,
@@ -53,7 +55,7 @@ class InferenceService:
     """
 
     def __init__(
-        self, registry: ModelRegistry, stats: Stats, sequence_headers: tuple[str, str, str]
+        self, registry: ModelRegistry, stats: Stats, sequence_headers: SequenceNames
     ) -> None:
         self._registry = registry
         self._stats = stats
@@ -72,9 +74,10 @@ class InferenceService:
     ) -> PredictionResponse:
         """One answer."""
         call = UnaryCall(self._stats)
-        job = self._submit(request, call, rpc.time_remaining(), [])
+        sequence_id, headers = self._sequence_of_call(request)
+        job = self._submit(request, call, rpc.time_remaining(), headers)
         try:
-            return PredictionResponse(prediction=await call.answer())
+            return PredictionResponse(prediction=await call.answer(), sequence_id=sequence_id)
         finally:
             job.cancel()  # of no effect unless the client has left
 
@@ -83,11 +86,12 @@ class InferenceService:
     ) -> AsyncIterator[PredictionResponse]:
         """One message for each piece."""
         call = StreamCall(self._stats)
-        job = self._submit(request, call, rpc.time_remaining(), [])
+        sequence_id, headers = self._sequence_of_call(request)
+        job = self._submit(request, call, rpc.time_remaining(), headers)
         try:
             async with aclosing(call.pieces()) as pieces:
                 async for piece in pieces:
-                    yield PredictionResponse(prediction=piece)
+                    yield PredictionResponse(prediction=piece, sequence_id=sequence_id)
         finally:
             call.release()
             job.cancel()
@@ -150,6 +154,24 @@ class InferenceService:
             if job is not None:
                 job.cancel()
 
+    def _sequence_of_call(self, request: PredictionsRequest) -> tuple[str | None, list[bytes]]:
+        """The id that the answer of a call carries, and the headers of its job.
+
+        A call of a stateful model that names no sequence is one of its own, over with its answer.
+        Otherwise it would keep its place until ``sequenceMaxIdleMSec``, and nobody could use it:
+        the client does not know its id. With the mark of a start it is told one.
+        """
+        served = self._registry.get(_name_of(request), request.model_version)
+        if not served.version.config.sequence_batching:
+            return None, []
+        names = self._sequence_headers
+        sequence_id = request.sequence_id
+        if not sequence_id:
+            if not _is_set(request, names.start):
+                return None, alone(names)
+            sequence_id = new_sequence_id()
+        return sequence_id, self._sequence(sequence_id, request)
+
     def _sequence(self, sequence_id: str, request: PredictionsRequest) -> list[bytes]:
         """The headers that make a job part of a sequence.
 
@@ -158,7 +180,7 @@ class InferenceService:
         id_name, *flags = self._sequence_headers
         headers = [id_name.encode(), sequence_id.encode()]
         for name in flags:
-            if request.input.get(name, b"").strip().lower() == _TRUE:
+            if _is_set(request, name):
                 headers += [name.encode(), _TRUE]
         return headers
 
@@ -169,14 +191,13 @@ class InferenceService:
         time_left_s: float | None,
         headers: list[bytes],
     ) -> Job:
-        if not request.model_name:
-            raise InvalidParameter("Parameter model_name is required.")
+        name = _name_of(request)
         parts = [Part(name, "", value) for name, value in request.input.items()]
         return submit(
             self._registry,
             self._stats,
             sink,
-            request.model_name,
+            name,
             request.model_version,
             Row(new_request_id(), headers, [], parts),
             time_left_s,
@@ -215,6 +236,16 @@ def submit(
     stats.accepted(job)
     served.pool.submit(job)
     return job
+
+
+def _name_of(request: PredictionsRequest) -> str:
+    if not request.model_name:
+        raise InvalidParameter("Parameter model_name is required.")
+    return request.model_name
+
+
+def _is_set(request: PredictionsRequest, name: str) -> bool:
+    return request.input.get(name, b"").strip().lower() == _TRUE
 
 
 def _failed(error: TslError, sequence_id: str | None) -> PredictionResponse:

@@ -17,6 +17,7 @@ from ..http_api.health import is_ready
 from ..management_calls import ManagementCalls
 from ..model_repository import ModelRepository
 from ..open_inference import OpenInference
+from ..open_inference_parameters import sequence_names_of
 from ..registry import ModelRegistry
 from .inference import InferenceService
 from .management import ManagementService
@@ -58,15 +59,8 @@ class GrpcApis:
     ) -> None:
         self._config = config
         self._registry = registry
-        inference = InferenceService(
-            registry,
-            stats,
-            (
-                config.ts_header_key_sequence_id,
-                config.ts_header_key_sequence_start,
-                config.ts_header_key_sequence_end,
-            ),
-        )
+        sequence_names = sequence_names_of(config)
+        inference = InferenceService(registry, stats, sequence_names)
         contexts = [
             ServiceContext(_guard(authorizer, permission), log)
             for permission in (Permission.INFERENCE, Permission.MANAGEMENT)
@@ -85,7 +79,9 @@ class GrpcApis:
             for handlers, names, context, manages in zip(
                 self._handlers, self._names, contexts, (None, repository), strict=True
             ):
-                servicer = OpenInferenceService(registry, open_inference, stats, manages)
+                servicer = OpenInferenceService(
+                    registry, open_inference, stats, manages, sequence_names
+                )
                 for name in (service.full_name, STANDARD_NAME):
                     handlers.append(handlers_of(service, servicer, context, name))
                     names.append(name)

@@ -20,11 +20,12 @@ from ..http_api.request_ids import new_request_id
 from ..jobs import Job, ReplySink
 from ..model_repository import ModelRepository
 from ..open_inference import OpenInference
+from ..open_inference_parameters import SequenceNames, alone, sequence_of, timeout_of
 from ..registry import ModelRegistry, ServedModel
 from .calls import Outbox, StreamCall, UnaryCall
 from .inference import MAX_CONCURRENT, submit
 from .protos import open_inference_pb2 as pb
-from .tensor_messages import parts_of, response_of
+from .tensor_messages import parameter_values, parts_of, response_of
 
 _WANTS_FINAL: Final = "triton_enable_empty_final_response"
 _IS_FINAL: Final = "triton_final_response"
@@ -41,6 +42,7 @@ class OpenInferenceService:
         stats: counts jobs and answers.
         repository: loads and unloads models; None on the inference listener, whose callers may
             not do that.
+        sequence_names: headers that make a job part of a sequence.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class OpenInferenceService:
         protocol: OpenInference,
         stats: Stats,
         repository: ModelRepository | None,
+        sequence_names: SequenceNames,
     ) -> None:
+        self._sequence_names = sequence_names
         self._registry = registry
         self._protocol = protocol
         self._stats = stats
@@ -190,13 +194,21 @@ class OpenInferenceService:
         takes_tensors = served.version.config.input_format == "tensors"
         parts = parts_of(request, takes_tensors=takes_tensors)
         properties = [FRAMED, "True"] if takes_tensors else []
+        headers: list[bytes] = []
+        if request.parameters or served.version.config.sequence_batching:
+            parameters = parameter_values(request.parameters)
+            if served.version.config.sequence_batching:
+                names = self._sequence_names
+                headers = sequence_of(parameters, names) or alone(names)
+            limits = [each for each in (time_left_s, timeout_of(parameters)) if each]
+            time_left_s = min(limits, default=None)
         return submit(
             self._registry,
             self._stats,
             sink,
             request.model_name,
             request.model_version,
-            Row(new_request_id(), [], properties, parts),
+            Row(new_request_id(), headers, properties, parts),
             time_left_s,
         )
 

@@ -70,7 +70,7 @@ def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
         check_size(tensor.name, tensor.datatype, size, data)
         if tensor.datatype == "BYTES" and raw:
             split_bytes(tensor.name, size, data)
-        parameters = _values(tensor.parameters) if takes_tensors else {}
+        parameters = parameter_values(tensor.parameters) if takes_tensors else {}
         inputs.append(
             {
                 "name": tensor.name,
@@ -82,9 +82,9 @@ def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
         segments.append(data)
     document: dict[str, Any] = {"id": request.id, "model_name": request.model_name}
     if takes_tensors:
-        document["parameters"] = _values(request.parameters)
+        document["parameters"] = parameter_values(request.parameters)
         document["outputs"] = [
-            {"name": output.name, "parameters": _values(output.parameters)}
+            {"name": output.name, "parameters": parameter_values(output.parameters)}
             for output in request.outputs
         ]
     document["inputs"] = inputs
@@ -111,7 +111,8 @@ def _contents(tensor: ModelInferRequest.InferInputTensor, size: int) -> bytes:
         raise InvalidInput(msg) from error
 
 
-def _values(parameters: Mapping[str, InferParameter]) -> dict[str, Any]:
+def parameter_values(parameters: Mapping[str, InferParameter]) -> dict[str, Any]:
+    """The values of a map of parameters."""
     values: dict[str, Any] = {}
     for name, parameter in parameters.items():
         choice = parameter.WhichOneof("parameter_choice")

@@ -14,6 +14,13 @@ from tsl.protocol.tensors import INLINE_TYPE, TENSORS_PART, TENSORS_TYPE
 
 from ..jobs import Job
 from ..open_inference import ModelCounters, OpenInference
+from ..open_inference_parameters import (
+    SequenceNames,
+    may_limit_time,
+    parameters_of,
+    sequence_of,
+    timeout_of,
+)
 from ..registry import ModelRegistry
 from ..timing import TimedJob
 from .body import parts_of
@@ -36,9 +43,13 @@ class OpenInferenceApi:
     Args:
         registry: what is served.
         protocol: the documents.
+        sequence_names: headers that make a job part of a sequence.
     """
 
-    def __init__(self, registry: ModelRegistry, protocol: OpenInference) -> None:
+    def __init__(
+        self, registry: ModelRegistry, protocol: OpenInference, sequence_names: SequenceNames
+    ) -> None:
+        self._sequence_names = sequence_names
         self._registry = registry
         self._protocol = protocol
 
@@ -68,12 +79,20 @@ class OpenInferenceApi:
             parts = _cut(header_length, body, TENSORS_TYPE if takes_tensors else INLINE_TYPE)
         else:
             parts = parts_of(request.content_type, body)
-        limited = request.timeout_ms or served.client_timeout_s
+        limit_s = served.client_timeout_s
+        document = parts[0].body if parts else b""
+        if served.version.config.sequence_batching or may_limit_time(body, len(document)):
+            parameters = parameters_of(document)
+            if served.version.config.sequence_batching:
+                headers = [*headers, *sequence_of(parameters, self._sequence_names)]
+            limits = [each for each in (limit_s, timeout_of(parameters)) if each]
+            limit_s = min(limits, default=0.0)
+        limited = request.timeout_ms or limit_s
         job = (TimedJob if type(request) is TimedRequest else Job)(
             Row(exchange.request_id, headers, properties, parts),
             _Answer(exchange, coding_for(accepted), self._protocol.counters(served)),
             request.started_at,
-            deadline_of(exchange, served.client_timeout_s) if limited else None,
+            deadline_of(exchange, limit_s) if limited else None,
         )
         job.labels = (name, version or "default")
         exchange.job = job

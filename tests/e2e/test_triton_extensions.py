@@ -1,0 +1,138 @@
+"""Triton's extensions of the Open Inference Protocol, as its client library uses them."""
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from serving import RunningServer, workers
+from tritonclient.utils import InferenceServerException
+
+from tsl.frontend.grpc_api.protos import inference_pb2
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    running = RunningServer(tmp_path_factory.mktemp("triton"))
+    running.properties |= {
+        "enable_grpc": "true",
+        "grpc_inference_port": "0",
+        "grpc_management_port": "0",
+        "ts_open_inference_protocol": "true",
+    }
+    stateful = {"sequenceBatching": True, "sequenceMaxIdleMSec": 60_000, "maxNumSequence": 1}
+    running.add("totals", "totals", **workers(1, **stateful), inputFormat="tensors")
+    running.add("sums", "totals", **workers(1, **stateful))
+    running.add("talking", "talking", **workers(1, maxBatchDelay=1), inputFormat="tensors")
+    try:
+        running.start()
+        yield running
+        running.stop()
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def addresses(server):
+    line = next(line for line in server.output().splitlines() if line.startswith("  gRPC "))
+    return line.split(None, 1)[1].split(", ")
+
+
+@pytest.fixture(scope="module")
+def over_http(server):
+    host, port = server.endpoint
+    with triton_http.InferenceServerClient(f"{host}:{port}") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def over_grpc(addresses):
+    with triton_grpc.InferenceServerClient(addresses[0]) as client:
+        yield client
+
+
+@pytest.fixture(params=["http", "grpc"])
+def triton(request):
+    """Client library and client of one transport."""
+    client = request.getfixturevalue(f"over_{request.param}")
+    return (triton_http if request.param == "http" else triton_grpc), client
+
+
+def tensor(library, name, values, datatype="INT64"):
+    array = np.array(values, object if datatype == "BYTES" else np.int64)
+    made = library.InferInput(name, list(array.shape), datatype)
+    made.set_data_from_numpy(array)
+    return made
+
+
+# -- sequences
+
+
+@pytest.mark.parametrize("name", [17, "my sequence"])
+def test_a_sequence_has_its_state_until_it_ends(triton, name):
+    library, client = triton
+
+    def add(number, **marks):
+        result = client.infer("totals", [tensor(library, "x", [number])], sequence_id=name, **marks)
+        assert result.as_numpy("id").tolist() == [str(name).encode()]
+        return result.as_numpy("total").item()
+
+    assert add(1, sequence_start=True) == 1
+    assert add(2) == 3
+    assert add(3, sequence_end=True) == 6
+    assert add(4, sequence_start=True, sequence_end=True) == 4  # a place for one sequence only
+
+
+def test_a_request_over_grpc_that_names_no_sequence_is_one_of_its_own(over_grpc):
+    inputs = [tensor(triton_grpc, "x", [1])]
+
+    ids = {over_grpc.infer("totals", inputs).as_numpy("id").item() for _ in range(3)}
+
+    assert len(ids) == 3
+
+
+def test_so_is_a_call_of_torchserve_s_service(addresses):
+    def request(**fields):
+        return inference_pb2.PredictionsRequest(model_name="sums", **fields)
+
+    body = b"1"
+    with grpc.insecure_channel(addresses[0]) as channel:
+        unary, stream = (
+            make(
+                f"/org.pytorch.serve.grpc.inference.InferenceAPIsService/{method}",
+                request_serializer=inference_pb2.PredictionsRequest.SerializeToString,
+                response_deserializer=inference_pb2.PredictionResponse.FromString,
+            )
+            for make, method in (
+                (channel.unary_unary, "Predictions"),
+                (channel.unary_stream, "StreamPredictions"),
+            )
+        )
+        alone = [unary(request(input={"body": body}), timeout=20) for _ in range(2)]
+        alone += stream(request(input={"body": body}), timeout=20)
+        start = {"body": body, "ts_request_sequence_start": b"true"}
+        first = unary(request(input=start), timeout=20)
+        second = unary(
+            request(
+                input={"body": body, "ts_request_sequence_end": b"true"},
+                sequence_id=first.sequence_id,
+            ),
+            timeout=20,
+        )
+
+    assert [int(each.prediction) for each in alone] == [1, 1, 1]
+    assert [int(each.prediction) for each in (first, second)] == [1, 2]
+    assert second.sequence_id == first.sequence_id != ""
+    assert not any(each.HasField("sequence_id") for each in alone)
+
+
+def test_a_timeout_of_the_request_ends_it(triton):
+    library, client = triton
+    inputs = [tensor(library, "sleep_ms", [2000])]
+
+    with pytest.raises(InferenceServerException) as caught:
+        client.infer("talking", inputs, timeout=100_000)
+
+    assert caught.value.status() in ("408", "StatusCode.DEADLINE_EXCEEDED")
