@@ -23,7 +23,7 @@ from tsl.protocol.tensors import (
 )
 
 INLINE_TYPES: Final = (INLINE_TYPE, INLINE_BASE64_TYPE)
-_UNSUPPORTED: Final = ("shared_memory_region", "classification")
+_UNSUPPORTED: Final = ("shared_memory_region",)
 
 
 class InputTensor(NamedTuple):

@@ -17,7 +17,13 @@ from .registry import ModelRegistry, ServedModel
 if TYPE_CHECKING:
     from .jobs import Job
 
-EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "statistics",
+)
 PLATFORM: Final = "pytorch"
 
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from tsl.protocol.errors import InvalidInput, InvalidOutput
 
+from ..classification import classes_asked, labels_of, ranked
+from ..tensor_requests import requested_outputs
 from .base import (
     BaseEnvelope,
     EntryPoint,
@@ -41,15 +43,20 @@ class KServev2Envelope(BaseEnvelope):
     def __init__(self, handle_fn: EntryPoint) -> None:
         super().__init__(handle_fn)
         self._calls: list[_Call] = []
+        self._classes: dict[int, dict[str, int]] = {}
 
     def parse_input(self, data: Rows) -> list[dict[str, Any]]:
         """The inputs of all rows, in order."""
         self._calls = []
+        self._classes = {}
         joined: list[dict[str, Any]] = []
         for number, row in enumerate(data):
             try:
                 document = parse_document(row_value(row))
                 inputs = [_parse_tensor(each) for each in list_member(document, "inputs")]
+                if "outputs" in document:
+                    requested_outputs(document)
+                    self._classes[number] = classes_asked(document)
             except InvalidInput as error:
                 self.refuse(number, error)
             else:
@@ -93,9 +100,23 @@ class KServev2Envelope(BaseEnvelope):
             "model_name": model.get("modelName") or self.context.model_name,
             "model_version": model.get("modelVersion") or "1.0",
             "outputs": [
-                _output(_output_name(call, index), result) for index, result in enumerate(results)
+                self._output(call, _output_name(call, index), result)
+                for index, result in enumerate(results)
             ],
         }
+
+    def _output(self, call: _Call, name: str, result: Any) -> dict[str, Any]:
+        """One output: the values, or the best classes where the request asks for them."""
+        count = self._classes.get(call.row, {}).get(name)
+        if not count:
+            return _output(name, result)
+        model_dir = str(self.context.system_properties.get("model_dir"))
+        labels = labels_of(model_dir, self.context.model_yaml_config, name)
+        best = ranked(result.tolist() if hasattr(result, "tolist") else result, count, labels)
+        if best is None:
+            msg = f"Output {name!r} has no scores that could be ranked; ask for it as it is."
+            raise InvalidInput(msg)
+        return {"name": name, "datatype": "BYTES", "data": best[0], "shape": best[1]}
 
 
 def _parse_tensor(tensor: Any) -> dict[str, Any]:

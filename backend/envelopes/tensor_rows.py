@@ -11,6 +11,8 @@ from tsl.protocol.frames import Buffer
 from tsl.protocol.tensors import DATATYPES, FRAMED, TENSORS_PART, frame
 
 from ..arrays import OutputTensor, array_of, output_of
+from ..classification import classes_asked, labels_of
+from ..ranking import classified
 from ..rows import RequestRow
 from ..tensor_requests import parse_inputs, requested_outputs
 from .base import BaseEnvelope, EntryPoint, Rows, parse_document
@@ -40,11 +42,13 @@ class TensorRows(BaseEnvelope):
         super().__init__(handle_fn)
         self._calls: dict[int, _Call] = {}
         self._streamed: set[int] = set()
+        self._classes: dict[int, dict[str, int]] = {}
 
     def parse_input(self, data: Rows) -> list[dict[str, Any]]:
         """The arrays of all rows that are valid."""
         self._calls = {}
         self._streamed = set()
+        self._classes = {}
         rows: list[dict[str, Any]] = []
         parameters: list[dict[str, Any]] = []
         for number, row in enumerate(data):
@@ -53,6 +57,7 @@ class TensorRows(BaseEnvelope):
                 segments = row.getlist(TENSORS_PART) if isinstance(row, RequestRow) else []
                 arrays = {each.name: array_of(each) for each in parse_inputs(document, segments)}
                 names, wants_binary = requested_outputs(document)
+                self._classes[number] = classes_asked(document)
             except InvalidInput as error:
                 self.refuse(number, error)
                 continue
@@ -116,7 +121,21 @@ class TensorRows(BaseEnvelope):
                 raise InvalidInput(msg)
         declared = self._declared()
         names = call.outputs or list(result)
+        classes = self._classes[call.row]
+        if classes:
+            return [self._output(classes, name, result[name], declared) for name in names]
         return [output_of(str(name), result[name], declared.get(name)) for name in names]
+
+    def _output(
+        self, classes: dict[str, int], name: str, value: Any, declared: dict[Any, str]
+    ) -> OutputTensor:
+        """An output of a request that wants classes in place of some scores."""
+        output = output_of(str(name), value, declared.get(name))
+        if name not in classes:
+            return output
+        model_dir = str(self.context.system_properties.get("model_dir"))
+        labels = labels_of(model_dir, self.context.model_yaml_config, name)
+        return classified(output, classes[name], labels)
 
     def _declared(self) -> dict[Any, str]:
         yaml = self.context.model_yaml_config

@@ -2,7 +2,8 @@
 
 Typed contents become the bytes that the worker gets, and those of its answer become typed
 contents again, unless the client has sent bytes, or a data type has none. What is sent to a model
-that takes JSON is what TorchServe sends to it: id, model name and inputs, nothing else.
+that takes JSON is what TorchServe sends to it: id, model name and inputs; beside that only outputs,
+when classes of one are asked for.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ _CONTENTS: Final = {
 }
 """Data type to field; FP16 and BF16 have none."""
 _MAX_NESTING: Final = 32
+_CLASSIFICATION: Final = "classification"
 
 
 def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
@@ -83,6 +85,7 @@ def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
     document: dict[str, Any] = {"id": request.id, "model_name": request.model_name}
     if takes_tensors:
         document["parameters"] = parameter_values(request.parameters)
+    if takes_tensors or any(_CLASSIFICATION in each.parameters for each in request.outputs):
         document["outputs"] = [
             {"name": output.name, "parameters": parameter_values(output.parameters)}
             for output in request.outputs

@@ -1,5 +1,7 @@
 """Triton's extensions of the Open Inference Protocol, as its client library uses them."""
 
+import json
+
 import grpc
 import numpy as np
 import pytest
@@ -25,6 +27,9 @@ def server(tmp_path_factory):
     stateful = {"sequenceBatching": True, "sequenceMaxIdleMSec": 60_000, "maxNumSequence": 1}
     running.add("totals", "totals", **workers(1, **stateful), inputFormat="tensors")
     running.add("sums", "totals", **workers(1, **stateful))
+    names = json.dumps({str(index): f"label {index}" for index in range(4)})
+    files = {"index_to_name.json": names.encode()}
+    running.add("scores", "arrays", files=files, **workers(1), inputFormat="tensors")
     running.add("talking", "talking", **workers(1, maxBatchDelay=1), inputFormat="tensors")
     try:
         running.start()
@@ -136,3 +141,29 @@ def test_a_timeout_of_the_request_ends_it(triton):
         client.infer("talking", inputs, timeout=100_000)
 
     assert caught.value.status() in ("408", "StatusCode.DEADLINE_EXCEEDED")
+
+
+# -- classification
+
+
+def test_classes_in_place_of_scores(triton):
+    library, client = triton
+    scores = np.array([[0.25, 0.5, 0, 0.125], [3, 0, 1, 2]], np.float32)
+    made = library.InferInput("y", [2, 4], "FP32")
+    made.set_data_from_numpy(scores)
+    asked = library.InferRequestedOutput("y", class_count=2)
+
+    result = client.infer("scores", [made], outputs=[asked])
+
+    assert result.as_numpy("y").tolist() == [
+        [b"0.500000:1:label 1", b"0.250000:0:label 0"],
+        [b"3.000000:0:label 0", b"2.000000:3:label 3"],
+    ]
+    assert b"classification" in b",".join(each.encode() for each in extensions(client))
+    with pytest.raises(InferenceServerException, match="'y' is BYTES"):
+        client.infer("scores", [tensor(library, "y", [b"a"], "BYTES")], outputs=[asked])
+
+
+def extensions(client):
+    answer = client.get_server_metadata()
+    return answer["extensions"] if isinstance(answer, dict) else answer.extensions

@@ -125,7 +125,7 @@ def test_an_output_that_is_not_there_is_named():
     assert "'z'" in str(answer)
 
 
-@pytest.mark.parametrize("key", ["shared_memory_region", "classification"])
+@pytest.mark.parametrize("key", ["shared_memory_region"])
 def test_what_is_not_there_is_refused(key):
     with pytest.raises(InvalidInput, match=key):
         run([row(tensor(data=[5], parameters={key: 1}))])
@@ -170,3 +170,17 @@ def test_outputs_of_many_kinds(value, declared, datatype, raw):
 def test_outputs_that_the_protocol_does_not_have(value, declared):
     with pytest.raises(InvalidOutput, match="'y'"):
         output_of("y", value, declared)
+
+
+def test_classes_of_an_output_are_its_best_scores_by_name():
+    outputs = [{"name": "y", "parameters": {"classification": 2}}, {"name": "z"}]
+    answers, _ = run(
+        [row(tensor(data=[1]), outputs=outputs), row(tensor(data=[1]))],
+        lambda data, context: [{"y": [1, 3, 2], "z": [1]} for _ in data],
+        {"outputs": [{"name": "y", "labels": ["a", "b", "c"]}]},
+    )
+
+    ranked, plain = (json.loads(each)["outputs"] for each in answers)
+    assert ranked[0] == {"name": "y", "datatype": "BYTES", "shape": [2], "data": ["3:1:b", "2:2:c"]}
+    assert ranked[1]["data"] == [1]
+    assert plain[0]["data"] == [1, 3, 2]
