@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 from tsl.protocol.frames import Load
 
 from .connection import Connection
+from .marked_output import mark_output
 from .metrics import set_default_sink
 from .process import die_with_parent, set_title, set_up_logging
 from .service import write_traceback
@@ -110,6 +111,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _set_up_process(worker_id: str) -> None:
+    mark_output()
     # SIGABRT, which the front end sends to a worker that hangs, shows what it hangs in.
     faulthandler.enable(sys.stderr)
     # A signal to the whole group must not end workers: the front end does, in order. Python

@@ -16,7 +16,7 @@ from tsl.protocol.frames import Failure, Frame, Ping, Pong, Predict, Result, Shu
 
 from .connection import Connection
 from .service import Service, write_log
-from .streaming import ReplyStream
+from .streaming import ReplyStream, set_stream_of_call
 
 
 def make_loop() -> asyncio.AbstractEventLoop:
@@ -111,6 +111,7 @@ class AsyncServer:
 
     async def _call(self, batch: Predict) -> Result | Failure:
         stream = ReplyStream(self._connection, self._max_response_bytes)
+        set_stream_of_call(stream)
         context = self._service.context.for_call()
         return await self._service.predict_async(batch, stream, context)
 

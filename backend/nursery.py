@@ -40,6 +40,7 @@ from tsl.protocol.codec import FrameDecoder, encode
 from tsl.protocol.frames import Exited, Fork, Forked, ForkRefused, Frame, Unshare
 
 from .fork_server import RECEIVE_BYTES, ForkServer, leave
+from .marked_output import mark_output
 from .process import die_with_parent, set_title
 from .ts_names import keep_ts_ours
 
@@ -213,6 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     die_with_parent()
     set_title("tsl-nursery")
+    mark_output()
     keep_ts_ours()
     for number in (signal.SIGINT, signal.SIGTERM):
         # A signal to the whole group must not end us before the workers have been drained.

@@ -7,8 +7,9 @@ other times, so that a thread the handler left behind cannot write into somebody
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tsl.protocol.frames import Chunk, Frame, Predict
 
@@ -78,6 +79,12 @@ class ReplyStream:
         with self._lock:
             self._batch = None
             self._context = None
+
+    @property
+    def request_ids(self) -> str:
+        """The ids of the running batch's requests, separated by commas; "" when none is running."""
+        batch = self._batch
+        return "" if batch is None else ",".join([row.request_id for row in batch.rows])
 
     def is_cancelled(self, row: int) -> bool:
         """Whether nobody waits for this row any more; False when no batch is running."""
@@ -162,6 +169,7 @@ def _rows_of(
 
 
 _current: ReplyStream | None = None
+_of_this_call: Final[ContextVar[ReplyStream | None]] = ContextVar("stream", default=None)
 
 
 def set_current_stream(stream: ReplyStream | None) -> None:
@@ -172,6 +180,17 @@ def set_current_stream(stream: ReplyStream | None) -> None:
     """
     global _current
     _current = stream
+
+
+def set_stream_of_call(stream: ReplyStream) -> None:
+    """Name the stream of a call that runs beside others, in the context of its task."""
+    _of_this_call.set(stream)
+
+
+def running_request_ids() -> str:
+    """Ids of the requests that whoever asks is working on, separated by commas; "" for none."""
+    stream = _of_this_call.get() or _current
+    return "" if stream is None else stream.request_ids
 
 
 def send_intermediate_predict_response(

@@ -44,7 +44,8 @@ class TorchServeFormatter(logging.Formatter):
         thread = _THREADS.get(record.threadName or "", record.threadName)
         name = _LOGGERS.get(record.name, record.name)
         line = (
-            f"{moment},{int(record.msecs):03d} [{level:<5}] {thread} {name} - {record.getMessage()}"
+            f"{moment},{int(record.msecs):03d} [{level:<5}] {thread} {name} - "
+            f"{_ids_before(record)}{record.getMessage()}"
         )
         trace = _traceback_of(record)
         return f"{line}\n{trace}" if trace else line
@@ -70,6 +71,12 @@ class JsonFormatter(logging.Formatter):
         if trace:
             fields["exception"] = trace
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+
+
+def _ids_before(record: logging.LogRecord) -> str:
+    """``[ids] `` before what a worker has printed; the server's own lines say it in their text."""
+    ids = getattr(record, "request_id", "")
+    return f"[{ids}] " if ids and record.name == WORKER_LOGGER else ""
 
 
 def _traceback_of(record: logging.LogRecord) -> str:

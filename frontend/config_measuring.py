@@ -97,7 +97,7 @@ class MeasuringConfig:
         "log_request_ids",
         boolean,
         "false",
-        "Put the request's id behind the fields of each line of the access log.",
+        "Put the request's id behind each line of the access log, and before what workers print meanwhile.",
         own=True,
     )
 

@@ -128,7 +128,7 @@ async def _spawn(python: str, spec: WorkerSpec, on_exit: Callable[[int], None]) 
         raise LaunchError(msg) from error
     pipes.close_child_ends()
     process = WorkerProcess(popen.pid, on_exit)
-    await pipes.connect(spec.label, process.tail)
+    await pipes.connect(spec.label, process.tail, is_marked=spec.marks_output)
     pidfd = os.pidfd_open(popen.pid)
     loop = asyncio.get_running_loop()
 

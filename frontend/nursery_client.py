@@ -93,7 +93,7 @@ class NurseryClient:
             await self._send(order, pipes.child_ends)
             process = WorkerProcess(await future, on_exit)
             pipes.close_child_ends()
-            await pipes.connect(spec.label, process.tail)
+            await pipes.connect(spec.label, process.tail, is_marked=spec.marks_output)
         except OSError as error:
             msg = f"the fork server is gone ({error})"
             raise ForkNotPossible(msg) from error

@@ -26,11 +26,12 @@ from tsl.model_store import ModelStore, Snapshot, SnapshotKind
 from tsl.protocol.errors import ConfigError, TslError
 
 from .assembly import Parts, assemble
-from .config import ServerConfig, without_secrets
+from .config import ServerConfig
 from .launcher import LocalLauncher
 from .registry import ServedModel
 from .report import ModelReport, Reporter, StartReport
 from .worker_listener import WorkerListener
+from .worker_plans import nursery_environ
 
 if TYPE_CHECKING:
     from .grpc_api.listeners import GrpcApis
@@ -91,7 +92,7 @@ class Server:
             on_hangup = self._on_signal if _has_terminal() else _on_hangup
             loop.add_signal_handler(signal.SIGHUP, on_hangup, signal.SIGHUP)
         worker_listener = WorkerListener(self._config.work_dir)
-        launcher = LocalLauncher(without_secrets(os.environ))
+        launcher = LocalLauncher(nursery_environ(self._config, os.environ))
         parts = assemble(self._config, launcher, worker_listener)
         worker_stop_s = WORKER_STOP_S
         try:

@@ -239,7 +239,12 @@ class Worker:
 
     def abort(self, reason: str) -> None:
         """It hangs: ask for its stack traces, then kill it."""
-        logger.error("%s: %s; its stack goes to the model log", self.plan.label, reason)
+        ids, requests = _requests_of(self.channel)
+        logger.error(
+            "%s: %s%s; its stack goes to the model log",
+            *(self.plan.label, reason, requests),
+            extra={"request_id": ids},
+        )
         self._verdict = ResponseTimeout()
         self.last_failure = self._reason = reason
         if self.channel is not None:
@@ -368,7 +373,7 @@ class Worker:
         cause = self._verdict or _cause(process, self.last_failure)
         if was in (WorkerState.STARTING, WorkerState.LOADING) and not self._reason:
             self.load_failure = LoadFailed()  # it stays until a start succeeds: somebody may wait
-        self._log_end(process, stopping=stopping)
+        self._log_end(process, channel, stopping=stopping)
         self._owner.worker_lost(self, channel, cause)
         if stopping:
             self._owner.worker_ended(self)
@@ -405,16 +410,19 @@ class Worker:
         else:
             self.kill()
 
-    def _log_end(self, process: Process | None, *, stopping: bool) -> None:
+    def _log_end(
+        self, process: Process | None, channel: WorkerChannel | None, *, stopping: bool
+    ) -> None:
         if stopping:
             logger.info("%s stopped", self.plan.label)
             return
         last = process.tail[-1] if process is not None and process.tail else ""
+        ids, requests = _requests_of(channel)
         logger.error(
-            "Worker disconnected: %s (%s)%s",
-            self.plan.label,
-            self.last_failure,
+            "Worker disconnected: %s (%s)%s%s",
+            *(self.plan.label, self.last_failure, requests),
             f"; last line of its stderr: {last}" if last else "",
+            extra={"request_id": ids},
         )
 
     def _step(self, event: WorkerEvent) -> None:
@@ -428,6 +436,12 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _requests_of(channel: WorkerChannel | None) -> tuple[str, str]:
+    """The ids of the requests that a worker is working on, and the words for them."""
+    ids = "" if channel is None else channel.working_on()
+    return ids, f", while working on request {ids}" if ids else ""
 
 
 def _cause(process: Process | None, failure: str) -> TslError:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, cast
 
 from tsl.protocol.channel import Channel, ChannelState, Side
@@ -284,6 +285,17 @@ class WorkerChannel(asyncio.Protocol):
                 batch.active_at = now  # the wait was the client's, not the worker's
             self._transport.resume_reading()
 
+    @property
+    def _begun(self) -> int:
+        """How many of the batches in flight the worker is working on."""
+        return len(self._batches) if self._is_concurrent else 1
+
+    def working_on(self) -> str:
+        """Ids of the requests that the worker is working on, separated by commas."""
+        begun = islice(self._batches.values(), self._begun)
+        jobs = [job for batch in begun for job in batch.jobs if not job.is_settled]
+        return ",".join([job.row.request_id for job in jobs])
+
     def lose(self) -> tuple[list[Job], list[Job]]:
         """Take all jobs out of a dead channel.
 
@@ -291,9 +303,9 @@ class WorkerChannel(asyncio.Protocol):
             The jobs the worker was working on, and those it had not begun, each in order and
             without the ones that are settled already.
         """
+        first = self._begun
         batches = list(self._batches.values())
         self._batches.clear()
-        first = len(batches) if self._is_concurrent else 1
         begun = [job for batch in batches[:first] for job in batch.jobs if not job.is_settled]
         fresh = [job for batch in batches[first:] for job in batch.jobs if not job.is_settled]
         return begun, fresh

@@ -17,6 +17,8 @@ import os
 from collections import deque
 from typing import Final, cast
 
+from tsl.protocol.output_marks import split_mark
+
 MAX_LINE_BYTES: Final = 64 * 1024
 """A longer line is cut here: a handler that prints no newline must not fill the memory."""
 KEPT_LINES: Final = 20
@@ -35,12 +37,16 @@ class WorkerOutput(asyncio.Protocol):
         label: thread name for the log lines.
         level: log level of the lines.
         tail: where the last lines are kept, shared by the pipes of one process.
+        is_marked: whether lines say which requests they belong to.
     """
 
-    def __init__(self, label: str, level: int, tail: deque[str]) -> None:
+    def __init__(
+        self, label: str, level: int, tail: deque[str], *, is_marked: bool = False
+    ) -> None:
         self._label = label
         self._level = level
         self._tail = tail
+        self._is_marked = is_marked
         self._rest = b""
         self._waiting: deque[bytes] = deque()
         self._is_ended = False
@@ -86,10 +92,14 @@ class WorkerOutput(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _log(self, line: bytes) -> None:
+        request_ids = ""
+        if self._is_marked:
+            request_ids, line = split_mark(line)
         text = line.rstrip(b"\r").decode("utf-8", "replace")
         if self._level >= logging.WARNING and text.strip():
             self._tail.append(text)
-        record = logger.makeRecord(logger.name, self._level, "", 0, text, (), None)
+        extra = {"request_id": request_ids} if request_ids else None
+        record = logger.makeRecord(logger.name, self._level, "", 0, text, (), None, extra=extra)
         record.threadName = self._label
         if logger.isEnabledFor(self._level):
             logger.handle(record)
@@ -111,12 +121,12 @@ class OutputPipes:
             self._read.append(reader)
             self.child_ends.append(writer)
 
-    async def connect(self, label: str, tail: deque[str]) -> None:
-        """Log what comes out of them."""
+    async def connect(self, label: str, tail: deque[str], *, is_marked: bool) -> None:
+        """Log what comes out of them; for the arguments see `WorkerOutput`."""
         loop = asyncio.get_running_loop()
         levels = (("stdout", logging.INFO), ("stderr", logging.WARNING))
         for name, level in levels:
-            output = WorkerOutput(f"{label}-{name}", level, tail)
+            output = WorkerOutput(f"{label}-{name}", level, tail, is_marked=is_marked)
             pipe = os.fdopen(self._read.pop(0), "rb", buffering=0)  # owned by the transport now
             await loop.connect_read_pipe(lambda output=output: output, pipe)  # type: ignore[misc]
 

@@ -12,8 +12,9 @@ from typing import Final
 from tsl.model_store import ModelVersion
 from tsl.protocol.codec import encode
 from tsl.protocol.frames import Load
+from tsl.protocol.output_marks import VARIABLE
 
-from .config import ServerConfig
+from .config import ServerConfig, without_secrets
 from .cpus import usable_cpus
 from .dependencies.environments import PythonEnvironment
 from .devices import DeviceAllocator
@@ -131,6 +132,16 @@ class WorkerPlanner:
         return number
 
 
+def nursery_environ(config: ServerConfig, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the process that workers are forked from.
+
+    Args:
+        config: says whether the output of workers is marked.
+        environ: the server's own.
+    """
+    return {**without_secrets(environ), **_marks(config)}
+
+
 def worker_environ(
     environ: Mapping[str, str],
     version: ModelVersion,
@@ -159,9 +170,14 @@ def worker_environ(
         "PYTHONPATH": _python_path(environ.get("PYTHONPATH", ""), version, packages),
     }
     hidden = config.blacklist_env_vars
-    if hidden is None:
-        return result
-    return {name: value for name, value in result.items() if not hidden.fullmatch(name)}
+    if hidden is not None:
+        result = {name: value for name, value in result.items() if not hidden.fullmatch(name)}
+    return {**result, **_marks(config)}
+
+
+def _marks(config: ServerConfig) -> dict[str, str]:
+    is_wanted = config.log_request_ids or config.log_format == "json"
+    return {VARIABLE: "1"} if is_wanted else {}
 
 
 def _python_path(inherited: str, version: ModelVersion, packages: str) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from tsl.protocol.output_marks import VARIABLE
+
 from .worker_output import new_tail
 
 SIGKILL_CODE: Final = -int(signal.SIGKILL)
@@ -49,6 +51,11 @@ class WorkerSpec:
     share: str = ""
     load: bytes = field(default=b"", repr=False)
     python: str = ""
+
+    @property
+    def marks_output(self) -> bool:
+        """Whether the worker's lines say which requests they belong to."""
+        return VARIABLE in self.environ
 
 
 class Process(Protocol):

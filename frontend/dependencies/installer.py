@@ -129,7 +129,7 @@ async def run_logged(
         raise InstallError(msg) from error
     pipes.close_child_ends()
     try:
-        await pipes.connect(label, new_tail())
+        await pipes.connect(label, new_tail(), is_marked=False)
         await _wait(popen)
     finally:
         if popen.returncode is None:

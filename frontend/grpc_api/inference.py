@@ -26,11 +26,11 @@ from tsl.protocol.frames import Part, Row
 
 from ..http_api.context import Stats
 from ..http_api.health import health_of
-from ..http_api.request_ids import new_request_id
 from ..jobs import Job, ReplySink
 from ..open_inference_parameters import SequenceNames, alone
 from ..registry import ModelRegistry
 from ..sequence_headers import new_sequence_id
+from .call_id import new_job_id
 from .calls import Outbox, StreamCall, UnaryCall
 from .protos.inference_pb2 import (
     PredictionResponse,
@@ -199,7 +199,7 @@ class InferenceService:
             sink,
             name,
             request.model_version,
-            Row(new_request_id(), headers, [], parts),
+            Row(new_job_id(), headers, [], parts),
             time_left_s,
         )
 

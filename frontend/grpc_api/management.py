@@ -15,8 +15,8 @@ from grpc import aio
 
 from tsl.protocol.errors import InvalidParameter
 
-from ..http_api.request_ids import new_request_id
 from ..management_calls import Answer, ManagementCalls
+from .call_id import new_job_id
 from .protos.management_pb2 import (
     DescribeModelRequest,
     ListModelsRequest,
@@ -47,9 +47,7 @@ class ManagementService:
         del rpc
         name, version = _name_of(request.model_name), request.model_version
         if request.customized and version != "all":
-            return await _answered(
-                self._calls.describe_customized(name, version, new_request_id(), [])
-            )
+            return await _answered(self._calls.describe_customized(name, version, new_job_id(), []))
         return _response(self._calls.describe(name, version))
 
     async def list_models(self, request: ListModelsRequest, rpc: Rpc) -> ManagementResponse:

@@ -16,12 +16,12 @@ from tsl.protocol.tensors import FRAMED
 
 from ..http_api.context import Stats
 from ..http_api.health import is_ready
-from ..http_api.request_ids import new_request_id
 from ..jobs import Job, ReplySink
 from ..model_repository import ModelRepository
 from ..open_inference import OpenInference
 from ..open_inference_parameters import SequenceNames, alone, sequence_of, timeout_of
 from ..registry import ModelRegistry, ServedModel
+from .call_id import new_job_id
 from .calls import Outbox, StreamCall, UnaryCall
 from .inference import MAX_CONCURRENT, submit
 from .protos import open_inference_pb2 as pb
@@ -208,7 +208,7 @@ class OpenInferenceService:
             sink,
             request.model_name,
             request.model_version,
-            Row(new_request_id(), headers, properties, parts),
+            Row(new_job_id(), headers, properties, parts),
             time_left_s,
         )
 

@@ -22,6 +22,8 @@ from grpc import aio
 
 from tsl.protocol.errors import InternalError, TslError
 
+from .call_id import begin_call
+
 logger = logging.getLogger(__name__)
 
 _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -30,7 +32,9 @@ _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
 class CallLog(Protocol):
     """Takes one line per call."""
 
-    def add_call(self, peer: str, method: str, code: int, started_at: float) -> None:
+    def add_call(
+        self, peer: str, method: str, code: int, started_at: float, request_id: str
+    ) -> None:
         """Note a call that has ended.
 
         Args:
@@ -38,6 +42,7 @@ class CallLog(Protocol):
             method: full name, ``/package.Service/Method``.
             code: number of the gRPC status.
             started_at: ``time.monotonic()`` seconds.
+            request_id: the call's own.
         """
 
 
@@ -109,7 +114,7 @@ def _guarded_unary(
     call: Callable[[Any, Any], Awaitable[Any]], name: str, context: ServiceContext
 ) -> Callable[[Any, Any], Awaitable[Any]]:
     async def run(request: Any, rpc: aio.ServicerContext[Any, Any]) -> Any:
-        started_at = time.monotonic()
+        started_at, call_id = time.monotonic(), begin_call()
         peer = rpc.peer()  # in `finally` it may be too late: gRPC may have freed the call
         code = grpc.StatusCode.OK
         try:
@@ -120,10 +125,10 @@ def _guarded_unary(
             raise
         except Exception as error:
             # The boundary of a call: a bug must cost one call, and tell its caller nothing.
-            code, text = _status(error, name)
+            code, text = _status(error, name, call_id.text)
             await rpc.abort(code, text)
         finally:
-            _note(context, peer, name, code, started_at)
+            _note(context, peer, name, code, started_at, call_id.text)
 
     return run
 
@@ -132,7 +137,7 @@ def _guarded_stream(
     call: Callable[[Any, Any], AsyncGenerator[Any, None]], name: str, context: ServiceContext
 ) -> Callable[[Any, Any], AsyncIterator[Any]]:
     async def run(request: Any, rpc: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        started_at = time.monotonic()
+        started_at, call_id = time.monotonic(), begin_call()
         peer = rpc.peer()  # in `finally` it may be too late: gRPC may have freed the call
         code = grpc.StatusCode.OK
         try:
@@ -146,10 +151,10 @@ def _guarded_stream(
             raise
         except Exception as error:
             # The boundary of a call: a bug must cost one call, and tell its caller nothing.
-            code, text = _status(error, name)
+            code, text = _status(error, name, call_id.text)
             await rpc.abort(code, text)
         finally:
-            _note(context, peer, name, code, started_at)
+            _note(context, peer, name, code, started_at, call_id.text)
 
     return run
 
@@ -159,10 +164,11 @@ def _check(context: ServiceContext, rpc: aio.ServicerContext[Any, Any], peer: st
         context.guard(authorization_of(rpc), peer.encode())
 
 
-def _status(error: Exception, name: str) -> tuple[grpc.StatusCode, str]:
+def _status(error: Exception, name: str, request_id: str) -> tuple[grpc.StatusCode, str]:
     if isinstance(error, TslError):
         return status_of(error), str(error)
-    logger.error("%s: internal error", name, exc_info=error)
+    fields = {"request_id": request_id}
+    logger.error("%s: %s: internal error", request_id, name, exc_info=error, extra=fields)
     return grpc.StatusCode.INTERNAL, str(InternalError())
 
 
@@ -185,10 +191,11 @@ def _note(
     name: str,
     code: grpc.StatusCode,
     started_at: float,
+    request_id: str,
 ) -> None:
     if context.log is not None:
         number: int = code.value[0]
-        context.log.add_call(peer, name, number, started_at)
+        context.log.add_call(peer, name, number, started_at, request_id)
 
 
 def _snake(name: str) -> str:

@@ -40,7 +40,9 @@ class AccessLog:
         )
         self._add(line + b" " + request_id.encode() if self._with_ids else line)
 
-    def add_call(self, peer: str, method: str, code: int, started_at: float) -> None:
+    def add_call(
+        self, peer: str, method: str, code: int, started_at: float, request_id: str
+    ) -> None:
         """Note a gRPC call that has ended.
 
         Args:
@@ -48,10 +50,11 @@ class AccessLog:
             method: full name, ``/package.Service/Method``.
             code: number of the gRPC status.
             started_at: ``time.monotonic()`` seconds.
+            request_id: the call's own.
         """
         milliseconds = int((monotonic() - started_at) * 1000)
         line = f'{_client(peer)} "gRPC {method.removeprefix("/")} HTTP/2.0" {code} {milliseconds}'
-        self._add(line.encode())
+        self._add((f"{line} {request_id}" if self._with_ids else line).encode())
 
 
 class JsonAccessLog:
@@ -80,7 +83,9 @@ class JsonAccessLog:
         }
         self._add(json.dumps(fields, separators=(",", ":"))[1:].encode())
 
-    def add_call(self, peer: str, method: str, code: int, started_at: float) -> None:
+    def add_call(
+        self, peer: str, method: str, code: int, started_at: float, request_id: str
+    ) -> None:
         """Note a gRPC call that has ended.
 
         Args:
@@ -88,8 +93,10 @@ class JsonAccessLog:
             method: full name, ``/package.Service/Method``.
             code: number of the gRPC status.
             started_at: ``time.monotonic()`` seconds.
+            request_id: the call's own.
         """
         fields = {
+            "request_id": request_id,
             "remote": _client(peer),
             "method": "gRPC",
             "uri": method.removeprefix("/"),

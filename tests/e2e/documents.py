@@ -36,6 +36,14 @@ _USUAL = {
     "metrics": "http://127.0.0.1:8082",
 }
 
+_FREE_PORTS = {
+    "inference_address": "http://127.0.0.1:0",
+    "management_address": "http://localhost:0",  # equal addresses share one listener
+    "metrics_address": "http://127.0.0.1:0",
+    "grpc_inference_port": "0",
+    "grpc_management_port": "0",
+}
+
 
 class Block(NamedTuple):
     """One block that is for us.
@@ -123,11 +131,6 @@ class Terminal:
             "TMPDIR": str(self._temp),
             "TEMP": str(self._temp),
         }
-        (folder / "config.properties").write_text(
-            "inference_address=http://127.0.0.1:0\n"
-            "management_address=http://localhost:0\n"  # equal addresses share one listener
-            "metrics_address=http://127.0.0.1:0\n"
-        )
 
     def play(self, page):
         """Do what a page says, from top to bottom."""
@@ -147,6 +150,7 @@ class Terminal:
 
     def run(self, command):
         """Run a command; returns what it printed to stdout."""
+        self._choose_free_ports()
         command = self._replaced.get(command, command).replace(".venv/bin/", "")
         for name, usual in _USUAL.items():
             command = command.replace(usual, self._record().get(name, usual))
@@ -171,6 +175,15 @@ class Terminal:
             address = self._record().get(name)
             printed = printed.replace(address, usual) if address else printed
         return printed
+
+    def _choose_free_ports(self):
+        """Give the configuration file, which a page may write or delete, the ports it lacks."""
+        file = self.folder / "config.properties"
+        lines = file.read_text().splitlines() if file.exists() else []
+        named = {line.partition("=")[0].strip() for line in lines}
+        missing = [f"{key}={value}" for key, value in _FREE_PORTS.items() if key not in named]
+        if missing:
+            file.write_text("\n".join([*lines, *missing, ""]))
 
     def close(self):
         """Stop the server, if the page left one."""

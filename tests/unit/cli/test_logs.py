@@ -57,6 +57,13 @@ def test_a_line_has_the_format_of_torchserve():
     )
 
 
+def test_a_line_of_a_worker_names_its_requests_in_front():
+    made = record(message="text", args=(), request_id="a,b")
+    made.name = "tsl.worker"
+
+    assert TorchServeFormatter().format(made).endswith("MODEL_LOG - [a,b] text")
+
+
 @pytest.mark.parametrize(
     ("level", "shown"),
     [

@@ -53,7 +53,7 @@ class FakePipes:
         self.is_connected = False
         FakePipes.made.append(self)
 
-    async def connect(self, label, tail):
+    async def connect(self, label, tail, *, is_marked):
         for _ in range(self.turns):
             await asyncio.sleep(0)
         self.is_connected = True

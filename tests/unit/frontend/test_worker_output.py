@@ -14,6 +14,7 @@ from tsl.frontend.worker_output import (
     WorkerOutput,
     new_tail,
 )
+from tsl.protocol.output_marks import mark
 
 
 class Pipe:
@@ -130,3 +131,23 @@ def test_what_waits_at_the_end_is_logged_all_the_same(world, caplog):
 
     assert len(caplog.records) == 2 * SLICE_LINES + 1
     assert caplog.records[-1].getMessage() == "rest"
+
+
+def test_a_marked_line_is_logged_with_the_ids_of_its_requests(world, caplog):
+    caplog.set_level(logging.INFO, "tsl.worker")
+    tail = new_tail()
+    output = WorkerOutput("W", logging.WARNING, tail, is_marked=True)
+    output.connection_made(Pipe())
+
+    output.data_received(mark("a,b") + b"text\n" + b"of nobody\n")
+
+    first, second = caplog.records
+    assert (first.getMessage(), first.request_id) == ("text", "a,b")
+    assert (second.getMessage(), hasattr(second, "request_id")) == ("of nobody", False)
+    assert list(tail) == ["text", "of nobody"]
+
+
+def test_marks_are_not_looked_for_without_need(printed, caplog):
+    printed(mark("a") + b"text\n")
+
+    assert [record.getMessage() for record in caplog.records] == ["\x1ea\x1ftext"]

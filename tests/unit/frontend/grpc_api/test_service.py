@@ -41,7 +41,7 @@ class Log:
     def __init__(self):
         self.calls = []
 
-    def add_call(self, peer, method, code, started_at):
+    def add_call(self, peer, method, code, started_at, request_id):
         self.calls.append((method, code))
 
 
