@@ -11,6 +11,7 @@ import hashlib
 import http
 import http.client
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ from .unpacking import CHUNK_BYTES, Progress
 
 MAX_REDIRECTS: Final = 5
 _PART_PREFIX: Final = ".download-"
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +245,16 @@ def _install(part: Path, target: Path, digest: bytes | None) -> Download:
         target.unlink()
         raise
     return Download(path=target)
+
+
+def check_sha256(wanted: str | None) -> None:
+    """Check the form of a digest that somebody asks for.
+
+    Raises:
+        InvalidParameter: it is none.
+    """
+    if wanted is not None and not _SHA256.fullmatch(wanted):
+        raise InvalidParameter("Parameter sha256 is not a digest of 64 hexadecimal digits.")
 
 
 def check_digest(digest: bytes, wanted: str | None) -> None:

@@ -9,7 +9,6 @@ from any thread.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from tsl.protocol.errors import (
 from .allow_list import DEFAULT_ALLOWED_URLS, AllowList, is_url
 from .archive import ArchiveCache, ModelFolder, StageProgress, stage
 from .config import ServerDefaults, merge_config
-from .download import Download, Downloader, DownloadLimits, check_digest, file_digest
+from .download import Download, Downloader, DownloadLimits, check_digest, check_sha256, file_digest
 from .manifest import RUNTIMES, Manifest
 from .model_yaml import MAX_YAML_BYTES
 from .names import check_name, default_name
@@ -40,7 +39,6 @@ ModelsSetting = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 _ARCHIVE_SUFFIXES: Final = (".mar", ".model", ".tar.gz")
 _FOREIGN_RUNTIME: Final = "LSP"
-_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 _log: Final = logging.getLogger(__name__)
 
@@ -280,8 +278,7 @@ def _check_request(request: RegistrationRequest) -> None:
     if request.runtime is not None and request.runtime not in RUNTIMES:
         msg = f"Invalid RuntimeType value: {request.runtime}"
         raise InvalidParameter(msg, hint=f"runtime is one of {', '.join(RUNTIMES)}.")
-    if request.sha256 is not None and not _SHA256.fullmatch(request.sha256):
-        raise InvalidParameter("Parameter sha256 is not a digest of 64 hexadecimal digits.")
+    check_sha256(request.sha256)
 
 
 def _model_name(request: RegistrationRequest, manifest: Manifest, location: _Location) -> str:

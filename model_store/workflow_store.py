@@ -18,7 +18,7 @@ from tsl.protocol.workflow_errors import InvalidWorkflow, WorkflowNotFound, Work
 from .allow_list import DEFAULT_ALLOWED_URLS, AllowList, is_url
 from .archive import ArchiveCache, ModelFolder
 from .config import ServerDefaults, merge_config
-from .download import Download, Downloader
+from .download import Download, Downloader, check_digest, check_sha256, file_digest
 from .manifest import DEFAULT_RUNTIME, DEFAULT_VERSION, Manifest
 from .model_yaml import MAX_YAML_BYTES
 from .names import check_name
@@ -41,12 +41,14 @@ class WorkflowRequest:
         workflow_name: name to register under; default: the one in the manifest.
         response_timeout_s: limit for one batch of a node.
         startup_timeout_s: limit for a node's worker to load.
+        sha256: digest that the archive must have, 64 hexadecimal digits; None for any.
     """
 
     url: str
     workflow_name: str | None = None
     response_timeout_s: int | None = None
     startup_timeout_s: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,18 +114,20 @@ class WorkflowStore:
         registered after all.
 
         Raises:
-            InvalidParameter: the name cannot be.
+            InvalidParameter: the name cannot be, or the digest is none.
             WorkflowNotFound: there is no such archive, or no workflow store.
             WorkflowUrlNotAllowed: the archive is at a place that is not allowed.
             DownloadFailed: the archive cannot be fetched.
             Conflict: another archive of that file name is in the store.
+            InvalidArchive: the archive has another digest than the request says.
             InvalidWorkflow: archive, manifest, specification or handler cannot be used.
             InvalidDag: the graph cannot be run.
             ServiceUnavailable: the disk is full.
         """
         if request.workflow_name is not None:
             check_name(request.workflow_name, "workflow_name")
-        path, download = self._locate(request.url)
+        check_sha256(request.sha256)
+        path, download = self._locate(request.url, request.sha256)
         try:
             folder = self._open(path)
             try:
@@ -181,13 +185,13 @@ class WorkflowStore:
 
     # -- where the archive is ------------------------------------------------------------
 
-    def _locate(self, url: str) -> tuple[Path, Download | None]:
+    def _locate(self, url: str, sha256: str | None) -> tuple[Path, Download | None]:
         if self._root is None or not self._root.is_dir():
             msg = "The workflow store is not configured, or is no folder."
             raise WorkflowNotFound(msg, hint="Start the server with --workflow-store.")
         try:
             if is_url(url):
-                download = self._downloader.fetch(url, self._root, reuse=False)
+                download = self._downloader.fetch(url, self._root, reuse=False, sha256=sha256)
                 return download.path, download
             if ".." in url:
                 raise UrlNotAllowed(f"Relative path is not allowed in url: {url}")
@@ -197,6 +201,8 @@ class WorkflowStore:
         name = Path(url).name
         try:
             if name and (self._root / name).is_file():
+                if sha256 is not None:
+                    check_digest(file_digest(self._root / name), sha256)
                 return self._root / name, None
         except (OSError, ValueError):  # no path at all: too long, a NUL, no text
             pass

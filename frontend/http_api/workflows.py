@@ -122,6 +122,7 @@ class WorkflowManagement:
             workflow_name=values.get("workflow_name") or None,
             response_timeout_s=_seconds(values, "response_timeout"),
             startup_timeout_s=_seconds(values, "startup_timeout"),
+            sha256=values.get("sha256") or None,
         )
         self._run(exchange, self._register(exchange, request))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -7,7 +8,13 @@ import pytest
 from tsl.model_store.config import ServerDefaults
 from tsl.model_store.store import ModelStore
 from tsl.model_store.workflow_store import WorkflowRequest, WorkflowStore
-from tsl.protocol.errors import Conflict, InvalidParameter, ModelNotFound, UrlNotAllowed
+from tsl.protocol.errors import (
+    Conflict,
+    InvalidArchive,
+    InvalidParameter,
+    ModelNotFound,
+    UrlNotAllowed,
+)
 from tsl.protocol.workflow_errors import (
     InvalidDag,
     InvalidWorkflow,
@@ -238,3 +245,29 @@ def test_the_list_of_allowed_urls_counts(root, tmp_path, models, war):
 
     assert caught.value.type_name == "WorkflowNotFoundException"
     assert not isinstance(caught.value, UrlNotAllowed)
+
+
+def test_an_archive_must_have_the_digest_that_was_asked_for(store, war, root, tmp_path):
+    digest = hashlib.sha256(war().read_bytes()).hexdigest()
+
+    for wanted in (digest, digest.upper()):
+        store.remove(store.resolve(WorkflowRequest(url="w.war", sha256=wanted)))
+    with pytest.raises(InvalidArchive, match=digest):
+        store.resolve(WorkflowRequest(url="w.war", sha256="0" * 64))
+    with pytest.raises(InvalidParameter, match="sha256"):
+        store.resolve(WorkflowRequest(url="w.war", sha256="0"))
+    assert (root / "w.war").exists()
+    assert unpacked(tmp_path) == []
+
+
+def test_a_download_of_another_digest_leaves_nothing_behind(store, war, root, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    file = war(folder=elsewhere)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+
+    with pytest.raises(InvalidArchive, match="sha256"):
+        store.resolve(WorkflowRequest(url=file.as_uri(), sha256="0" * 64))
+    assert not (root / "w.war").exists()
+
+    assert store.resolve(WorkflowRequest(url=file.as_uri(), sha256=digest)).name == "w"
