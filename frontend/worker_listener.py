@@ -12,21 +12,21 @@ import hmac
 import logging
 import os
 import secrets
-import shutil
 import socket
-import tempfile
 from pathlib import Path
 from typing import Final, Protocol
 
 from tsl.protocol.errors import ProtocolError
 from tsl.protocol.frames import PROTOCOL_VERSION, Hello, Load
 
+from .runtime_folder import RuntimeFolder, remove_abandoned
 from .worker_channel import ChannelOwner, WorkerChannel
 
 logger = logging.getLogger(__name__)
 
 MAX_PATH_BYTES: Final = 107
 """Longest path of a Unix socket on Linux (``sun_path`` less its NUL)."""
+_SHORT_PARENT: Final = Path("/tmp")  # noqa: S108  # where the temporary folder's path is too long
 
 
 class ExpectedWorker(ChannelOwner, Protocol):
@@ -48,15 +48,15 @@ class WorkerListener:
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
-        self._directory: Path | None = None
+        self._folder: RuntimeFolder | None = None
         self._server: asyncio.Server | None = None
         self._expected: dict[str, ExpectedWorker] = {}
 
     @property
     def path(self) -> str:
         """Where workers connect to; valid after `open`."""
-        assert self._directory is not None
-        return str(self._directory / "workers.sock")
+        assert self._folder is not None
+        return str(self._folder.path / "workers.sock")
 
     async def open(self) -> None:
         """Create the runtime directory and listen in it.
@@ -64,10 +64,12 @@ class WorkerListener:
         Raises:
             OSError: the directory cannot be written.
         """
-        self._directory = Path(tempfile.mkdtemp(prefix="tsl-", dir=self._parent))  # mode 0700
+        remove_abandoned(self._parent)
+        self._folder = RuntimeFolder(self._parent)
         if len(os.fsencode(self.path)) > MAX_PATH_BYTES:
-            self._directory.rmdir()
-            self._directory = Path(tempfile.mkdtemp(prefix="tsl-", dir="/tmp"))
+            self._folder.remove()
+            remove_abandoned(_SHORT_PARENT)
+            self._folder = RuntimeFolder(_SHORT_PARENT)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         old_mask = os.umask(0o177)
         try:
@@ -84,9 +86,9 @@ class WorkerListener:
         if self._server is not None:
             self._server.close()
             self._server = None
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = None
+        if self._folder is not None:
+            self._folder.remove()
+            self._folder = None
 
     def expect(self, worker: ExpectedWorker) -> None:
         """Let this worker connect once."""

@@ -326,7 +326,9 @@ class WorkerPool(WorkerOwner):
     def _review(self) -> None:
         """Some worker has changed: look at all of them once, so that requests need not."""
         living = [w for w in self.workers if w.is_healthy and w.state is not WorkerState.STOPPING]
-        self.can_serve = bool(living) and not self._is_closing
+        could_serve, self.can_serve = self.can_serve, bool(living) and not self._is_closing
+        if could_serve and not self.can_serve and not self._is_closing:
+            self._note_end()
         channels = [w.channel for w in living if w.channel is not None]
         self._serving = [channel for channel in channels if channel.is_serving]
         if not self.can_serve:
@@ -337,12 +339,18 @@ class WorkerPool(WorkerOwner):
     async def _next_change(self) -> None:
         await self._changed.wait()
 
+    def _note_end(self) -> None:
+        """Requests are refused from now on: say why, once."""
+        if not self.max_workers:
+            logger.info("%s has no worker any more: it was scaled to none", self.name)
+            return
+        failures = [worker.last_failure for worker in self.workers if worker.last_failure]
+        reason = failures[-1] if failures else "all were stopped"
+        logger.error("%s has no worker left: %s", self.name, reason)
+
     def _unavailable(self) -> TslError:
         if self._is_closing:
             return ShuttingDown("The model is being unregistered.")
-        failures = [worker.last_failure for worker in self.workers if worker.last_failure]
-        if failures:
-            logger.error("%s has no worker left: %s", self.name, failures[-1])
         return NoWorkers(
             f"{self.name} has no worker to serve the request.",
             hint="PUT /models/MODEL/VERSION?min_worker=1 on the management port adds one.",

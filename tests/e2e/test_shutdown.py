@@ -237,3 +237,21 @@ def test_a_signal_to_the_whole_group_drains_all_the_same(server):
                 assert read_response(stream)[0] == 200
     assert server.wait_ended() == 0
     server.assert_nothing_is_left(endpoint)
+
+
+def test_what_a_killed_server_has_left_is_removed_by_the_next(server):
+    server.add("echo", "echo", **workers(1))
+    server.start()
+    (left,) = server.temp.glob("tsl-*")
+    server.send_signal(signal.SIGKILL)
+    server.wait_ended()
+    eventually(lambda: server.members() == [], "its workers end with it")
+    assert left.is_dir()
+
+    server.console.unlink()  # what it said is no sign of the next one
+    server.start()
+
+    (folder,) = server.temp.glob("tsl-*")
+    assert folder != left
+    assert str(left) in server.log("ts_log.log")
+    server.stop()

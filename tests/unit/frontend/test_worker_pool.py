@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 
 import pytest
@@ -613,6 +614,34 @@ def test_a_stopping_worker_gets_no_more_jobs(new_serving, submit):
     submit(pool, "b")
 
     assert all_batches(fakes) == [[["a"]], []]
+
+
+def test_scaling_to_nothing_is_no_error_in_the_log(new_serving, submit, caplog):
+    caplog.set_level(logging.INFO)
+    pool, _ = new_serving()
+
+    pool.scale(0, 0)
+    for name in "ab":
+        with pytest.raises(NoWorkers):
+            submit(pool, name)
+
+    said = [r for r in caplog.records if r.name == "tsl.frontend.worker_pool"]
+    assert [(r.levelname, r.getMessage()) for r in said] == [
+        ("INFO", f"{pool.name} has no worker any more: it was scaled to none")
+    ]
+
+
+def test_the_loss_of_the_last_worker_is_logged_once_with_its_reason(new_serving, submit, caplog):
+    pool, (fake,) = new_serving(plan={"retry_window_s": 0})
+
+    fake.end(1)
+    for name in "ab":
+        with pytest.raises(NoWorkers):
+            submit(pool, name)
+
+    said = [r for r in caplog.records if "has no worker left" in r.getMessage()]
+    assert [r.levelname for r in said] == ["ERROR"]
+    assert said[0].getMessage().endswith("exit code 1")
 
 
 def test_abandoned_workers_are_replaced(world, new_serving, launcher, submit):
