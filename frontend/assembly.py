@@ -20,6 +20,7 @@ from .http_api.connection import HttpConnection
 from .http_api.context import AccessLog as AccessLogSink
 from .http_api.context import HttpContext, HttpLimits
 from .http_api.cors import with_preflights
+from .http_api.generate import GenerateApi
 from .http_api.guard import guarded, guarded_refusal
 from .http_api.health import HealthApi
 from .http_api.inference import InferenceApi
@@ -251,7 +252,9 @@ class _Apis:
         self._predict_route = config.predict_route
         self._registry = registry
         self._inference = InferenceApi(registry)
-        self._tensors = OpenInferenceApi(registry, open_inference, sequence_names_of(config))
+        names = sequence_names_of(config)
+        self._tensors = OpenInferenceApi(registry, open_inference, names)
+        self._generate = GenerateApi(registry, open_inference, names, config.service_envelope or "")
         self._health = HealthApi(registry)
         self._management = management
         self._metrics = metrics
@@ -298,7 +301,7 @@ class _Apis:
     def _open_inference_routes(self, descriptions: ApiDescriptions) -> list[Route]:
         if not self._open_inference:
             return []
-        return open_inference_routes(self._tensors, self._health, descriptions)
+        return open_inference_routes(self._tensors, self._generate, self._health, descriptions)
 
     def _protected(self, permission: Permission | None, routes: list[Route]) -> list[Route]:
         """Routes that ask for the key of a permission, if tokens are on, and answer preflights."""

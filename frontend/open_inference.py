@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 EXTENSIONS: Final = (
     "binary_tensor_data",
     "classification",
+    "generate",
     "model_configuration",
     "model_repository",
+    "parameters",
+    "sequence",
     "statistics",
 )
 PLATFORM: Final = "pytorch"

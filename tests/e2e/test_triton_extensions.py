@@ -5,6 +5,7 @@ import json
 import grpc
 import numpy as np
 import pytest
+import requests
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from serving import RunningServer, workers
@@ -30,6 +31,7 @@ def server(tmp_path_factory):
     names = json.dumps({str(index): f"label {index}" for index in range(4)})
     files = {"index_to_name.json": names.encode()}
     running.add("scores", "arrays", files=files, **workers(1), inputFormat="tensors")
+    running.add("plain", "chatty", **workers(1))
     running.add("talking", "talking", **workers(1, maxBatchDelay=1), inputFormat="tensors")
     try:
         running.start()
@@ -167,3 +169,110 @@ def test_classes_in_place_of_scores(triton):
 def extensions(client):
     answer = client.get_server_metadata()
     return answer["extensions"] if isinstance(answer, dict) else answer.extensions
+
+
+# -- generate
+
+
+def post(server, path, document, **options):
+    url = f"{server.inference}/v2/models/{path}"
+    return requests.post(url, json=document, timeout=20, **options)
+
+
+def events(answer):
+    """Type and data of each event of a stream."""
+    found = []
+    for block in answer.content.decode().split("\n\n")[:-1]:
+        fields = dict(line.split(": ", 1) for line in block.splitlines())
+        found.append((fields.get("event", ""), json.loads(fields["data"])))
+    return found
+
+
+def test_text_is_generated_as_one_answer(server):
+    text = {"text_input": "one two", "id": "7"}
+
+    whole = post(server, "talking/versions/1.0/generate", {**text, "whole": True})
+    joined = post(server, "talking/generate", text)
+
+    head = {"model_name": "talking", "model_version": "1.0", "id": "7"}
+    assert whole.json() == {**head, "text_output": "one two!", "length": 7}
+    assert whole.headers["content-type"] == "application/json"
+    assert joined.json() == {**head, "text_output": "one two ", "number": 1}
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
+def test_text_is_generated_as_a_stream_of_events(server, accept):
+    answer = post(
+        server, "talking/generate_stream", {"text_input": "é two"}, headers={"Accept": accept}
+    )
+
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    head = {"model_name": "talking", "model_version": "1.0"}
+    assert events(answer) == [
+        ("", {**head, "text_output": "é ", "number": 0}),
+        ("", {**head, "text_output": "two ", "number": 1}),
+    ]
+
+
+def test_a_handler_that_does_not_stream_answers_with_one_event(server):
+    answer = post(
+        server, "talking/generate_stream", {"text_input": "a", "parameters": {"whole": True}}
+    )
+
+    assert [data["text_output"] for _, data in events(answer)] == ["a!"]
+
+
+def test_an_error_behind_the_first_event_is_an_event(server):
+    fails = {"text_input": "one two three", "fail_after": 2}
+
+    answer = post(server, "talking/generate_stream", fails)
+    first = post(server, "talking/generate_stream", {**fails, "fail_after": 0})
+    whole = post(server, "talking/generate", fails)
+
+    *words, (kind, error) = events(answer)
+    assert [data["text_output"] for _, data in words] == ["one ", "two "]
+    assert (kind, list(error)) == ("error", ["error"])
+    for refused in (first, whole):
+        assert refused.status_code == 503
+        assert refused.json()["error"]
+
+
+def test_a_streaming_handler_of_torchserve_gets_the_document(server):
+    answer = post(server, "plain/generate_stream", {"text_input": "hello", "parameters": {"n": 2}})
+
+    (_, first), (_, second), (_, last) = events(answer)
+    assert [first["text_output"], second["text_output"]] == ["hello 0", "hello 1"]
+    assert last["text_output"] == "done"
+    assert last["row"] == {
+        "text_input": "hello",
+        "prompt": "hello",
+        "n": 2,
+        "parameters": {"n": 2},
+    }
+    assert (
+        post(server, "plain/generate", {"text_input": "x", "n": 1}).json()["text_output"]
+        == "x 0done"
+    )
+
+
+@pytest.mark.parametrize("method", ["generate", "generate_stream"])
+@pytest.mark.parametrize(
+    ("document", "status", "text"),
+    [
+        ([1], 400, "JSON object"),
+        ({"parameters": 3}, 400, "parameters"),
+        ({"text_input": "a", "other": [1]}, 400, "'other'"),
+        ({"text_input": 5}, 400, "'text_input'"),
+        ({}, 400, "inputs"),
+    ],
+)
+def test_requests_that_are_not_valid_are_refused(server, method, document, status, text):
+    answer = post(server, f"talking/{method}", document)
+
+    assert answer.status_code == status
+    assert text in answer.json()["error"]
+
+
+def test_unknown_models_generate_nothing(server):
+    assert post(server, "nobody/generate", {"text_input": "a"}).status_code == 404
+    assert post(server, "talking/versions/9/generate_stream", {}).status_code == 404

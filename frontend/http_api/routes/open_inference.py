@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ..generate import GenerateApi
 from ..health import HealthApi
 from ..open_inference import OpenInferenceApi
 from ..openapi import ApiDescriptions
 from ..repository import RepositoryApi
 from ..router import Endpoint, Operation, Route
+from .schemas import run_operation
 
 _OBJECT: Final[dict[str, Any]] = {"type": "object"}
 _FOUND: Final = {"200": "It is there.", "404": "There is no such model or version."}
@@ -21,12 +23,13 @@ _VERSION: Final = "/v2/models/{model_name}/versions/{model_version}"
 
 
 def open_inference_routes(
-    api: OpenInferenceApi, health: HealthApi, descriptions: ApiDescriptions
+    api: OpenInferenceApi, generate: GenerateApi, health: HealthApi, descriptions: ApiDescriptions
 ) -> list[Route]:
-    """Health, metadata, statistics, and models by their version.
+    """Health, metadata, statistics, models by their version, and text in and out.
 
     Args:
         api: the endpoints.
+        generate: those for text.
         health: liveness and readiness of the server.
         descriptions: answers ``OPTIONS`` on the paths of a model.
     """
@@ -43,6 +46,13 @@ def open_inference_routes(
             _get(f"{path}/ready", api.ready, f"{name}Ready", "Whether a model can be used."),
             _get(f"{path}/config", api.config, f"{name}Config", "A model's configuration."),
             _get(f"{path}/stats", api.statistics, f"{name}ModelStatistics", "What was counted."),
+            _post(f"{path}/generate", generate.generate, f"{name}Generate", "Text in, text out."),
+            _post(
+                f"{path}/generate_stream",
+                generate.generate_stream,
+                f"{name}GenerateStream",
+                "Text in, a stream of events out.",
+            ),
         ]
     return [
         *routes,
@@ -77,3 +87,8 @@ def repository_routes(api: RepositoryApi) -> list[Route]:
 def _get(path: str, endpoint: Endpoint, operation_id: str, summary: str) -> Route:
     operation = Operation(id=operation_id, summary=summary, responses=_FOUND, answer=_OBJECT)
     return Route(path=path, methods={"GET": endpoint}, operations={"get": operation})
+
+
+def _post(path: str, endpoint: Endpoint, operation_id: str, summary: str) -> Route:
+    operation = run_operation(operation_id, summary)
+    return Route(path=path, methods={"POST": endpoint}, operations={"post": operation})

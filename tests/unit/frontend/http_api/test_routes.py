@@ -35,7 +35,7 @@ class Api:
 DESCRIPTIONS = ApiDescriptions("title", Api("registry"))
 COMMON = common_routes(DESCRIPTIONS, Api("health"))
 INFERENCE = inference_routes(Api("inference"), Api("tensors"), Api("health"), DESCRIPTIONS)
-INFERENCE += open_inference_routes(Api("tensors"), Api("health"), DESCRIPTIONS)
+INFERENCE += open_inference_routes(Api("tensors"), Api("generate"), Api("health"), DESCRIPTIONS)
 MANAGEMENT = management_routes(Api("management"), Api("health"), DESCRIPTIONS)
 INFERENCE += workflow_inference_routes(Api("workflows"), DESCRIPTIONS)
 MANAGEMENT += workflow_management_routes(Api("workflows"))
