@@ -19,6 +19,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import partial
 from hmac import compare_digest
 from typing import Any, Final, Protocol
 
@@ -57,28 +58,42 @@ class AuthStats(Protocol):
         """
 
 
+elapsed_s: Final = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Seconds on a clock that nobody sets, and that goes on while the machine sleeps."""
+
+
 class Key:
     """One key.
 
     Args:
         text: the key.
-        expires_at: seconds since the epoch; infinite for one that does not.
+        expires_at: on the clock of `elapsed_s`; infinite for one that does not.
+        shown_expiry: the same moment for people, in seconds since the epoch, as the clock was
+            when the key was made.
         is_fixed: whether the operator chose it.
     """
 
-    __slots__ = ("expires_at", "header", "is_fixed", "text")
+    __slots__ = ("expires_at", "header", "is_fixed", "shown_expiry", "text")
 
-    def __init__(self, text: str, expires_at: float = math.inf, *, is_fixed: bool = False) -> None:
+    def __init__(
+        self,
+        text: str,
+        expires_at: float = math.inf,
+        shown_expiry: float = math.inf,
+        *,
+        is_fixed: bool = False,
+    ) -> None:
         self.text = text
+        self.shown_expiry = shown_expiry
         self.header = b"Bearer " + text.encode("ascii")
         self.expires_at = expires_at
         self.is_fixed = is_fixed
 
     def document(self) -> dict[str, str]:
         """The key as the key file has it."""
-        if math.isinf(self.expires_at):
+        if math.isinf(self.shown_expiry):
             return {"key": self.text}
-        expires = datetime.datetime.fromtimestamp(self.expires_at, datetime.UTC)
+        expires = datetime.datetime.fromtimestamp(self.shown_expiry, datetime.UTC)
         return {"key": self.text, "expiration time": expires.isoformat().replace("+00:00", "Z")}
 
 
@@ -92,7 +107,9 @@ class Authorizer:
         save: stores the present keys (see `document`) where their owner can read them; raises
             `OSError` when that fails.
         stats: counts refused callers.
-        now: seconds since the epoch. The file names points in time, so they are what counts.
+        now: seconds since the epoch, for the key file.
+        elapsed: seconds on a clock that nobody sets: a key lives as long as it was made for, also
+            when the time of day is corrected.
     """
 
     def __init__(
@@ -103,11 +120,13 @@ class Authorizer:
         save: Callable[[Mapping[str, Any]], None],
         stats: AuthStats,
         now: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = elapsed_s,
     ) -> None:
         self._lifetime_s = lifetime_s
         self._save = save
         self._stats = stats
         self._now = now
+        self._elapsed = elapsed
         self._quiet_until = -math.inf
         self._unreported = 0
         self._keys = {
@@ -145,7 +164,7 @@ class Authorizer:
         """
         key = self._keys[permission]
         # The usual spelling of the right key: one comparison, nothing taken apart.
-        if compare_digest(authorization, key.header) and self._now() < key.expires_at:
+        if compare_digest(authorization, key.header) and self._elapsed() < key.expires_at:
             return
         refusal = self._refusal(authorization, permission)
         if refusal is not None:
@@ -195,11 +214,10 @@ class Authorizer:
         return keys[permission].document()
 
     def _new(self, permission: Permission) -> Key:
-        expires = permission in RENEWABLE
-        return Key(
-            secrets.token_urlsafe(KEY_BYTES),
-            self._now() + self._lifetime_s if expires else math.inf,
-        )
+        text = secrets.token_urlsafe(KEY_BYTES)
+        if permission not in RENEWABLE:
+            return Key(text)
+        return Key(text, self._elapsed() + self._lifetime_s, self._now() + self._lifetime_s)
 
     @staticmethod
     def _document(keys: Mapping[Permission, Key]) -> dict[str, Any]:
@@ -223,7 +241,7 @@ class Authorizer:
         shown = b"Bearer " + found[1]
         key = self._keys[permission]
         if compare_digest(shown, key.header):
-            if self._now() < key.expires_at:
+            if self._elapsed() < key.expires_at:
                 return None
             return "expired", Unauthorized(
                 hint=f"This key has expired; /token?type={permission} on the management port "
@@ -237,7 +255,7 @@ class Authorizer:
 
     def _note(self, permission: Permission, reason: str, client: bytes) -> None:
         self._stats.refused(permission, reason)
-        now = self._now()
+        now = self._elapsed()
         if now < self._quiet_until:
             self._unreported += 1
             return

@@ -21,6 +21,7 @@ class Stage:
 
     def __init__(self, **fixed):
         self.now = 1_700_000_000.0
+        self.correction = 0.0
         self.saved = []
         self.disk_is_full = False
         self.stats = RecordingStats()
@@ -29,7 +30,8 @@ class Stage:
             fixed={Permission(name): key for name, key in fixed.items()},
             save=self._save,
             stats=self.stats,
-            now=lambda: self.now,
+            now=lambda: self.now + self.correction,
+            elapsed=lambda: self.now,
         )
         self.is_stored = self.authorizer.publish()
 
@@ -264,3 +266,25 @@ def test_the_log_names_the_client_and_is_not_filled_by_it(stage, caplog):
         "Refused /198.51.100.7:1: the token for inference is missing, and 99 before it",
     ]
     assert stage.stats.refused_callers == {("inference", "missing"): 101}
+
+
+@pytest.mark.parametrize("correction", [86400.0, -86400.0], ids=["forward", "back"])
+def test_a_key_lives_as_long_when_the_clock_is_set(stage, correction):
+    old = stage.header("inference")
+
+    stage.correction = correction
+    stage.now += 59.9
+    stage.check(old)
+    stage.now += 0.1
+    with pytest.raises(Unauthorized, match="expired"):
+        stage.check(old)
+
+
+def test_refused_callers_are_reported_when_the_clock_was_set_back(stage, caplog):
+    for _ in range(2):
+        with pytest.raises(Unauthorized):
+            stage.check(b"")
+        stage.correction -= 86400.0
+        stage.now += REPORT_EVERY_S
+
+    assert len([r for r in caplog.records if "Refused" in r.getMessage()]) == 2
