@@ -44,15 +44,20 @@ def answer_attributes(headers: Headers, model_name: str) -> list[str] | None:
             given[lower] = value.decode("latin-1")
     if not given.keys() >= _REQUIRED:
         return None
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     pairs = ["content-type", "application/json"]
     for attribute, text in given.items():
         if attribute not in _OWN:
             pairs += [attribute, text]
     return [
         *pairs,
-        *("ce-source", f"{SOURCE_PREFIX}{model_name}", "ce-type", RESPONSE_TYPE, "ce-time", now),
+        *("ce-source", f"{SOURCE_PREFIX}{model_name}", "ce-type", RESPONSE_TYPE),
+        *("ce-time", event_time()),
     ]
+
+
+def event_time() -> str:
+    """Now, as events write it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class EventAnswer:

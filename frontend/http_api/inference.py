@@ -15,6 +15,7 @@ from .cloud_events import EventAnswer, answer_attributes
 from .exchange import Exchange
 from .messages import TimedRequest
 from .router import Params
+from .structured_events import StructuredAnswer, structured_event
 
 _PREDICT: Final = ["explain", "False"]
 _EXPLAIN: Final = ["explain", "True"]
@@ -58,13 +59,15 @@ class InferenceApi:
 
     def v1_predict(self, exchange: Exchange, params: Params) -> None:
         """``:predict`` of KServe v1; an event is answered with an event."""
-        self.protocol_predict(exchange, params)
-        _answer_event(exchange, params["model_name"])
+        if not self._submit_event(exchange, params, _PREDICT):
+            self.protocol_predict(exchange, params)
+            _answer_event(exchange, params["model_name"])
 
     def v1_explain(self, exchange: Exchange, params: Params) -> None:
         """``:explain`` of KServe v1; an event is answered with an event."""
-        self.protocol_explain(exchange, params)
-        _answer_event(exchange, params["model_name"])
+        if not self._submit_event(exchange, params, _with_query(_EXPLAIN, exchange)):
+            self.protocol_explain(exchange, params)
+            _answer_event(exchange, params["model_name"])
 
     def invoke(self, exchange: Exchange, params: Params) -> None:
         """SageMaker's and the legacy paths: the query's fields come before the body's."""
@@ -83,6 +86,17 @@ class InferenceApi:
                 hint="Several models are served; /invocations?model_name=… says which.",
             )
         self._submit(exchange, {"model_name": name}, parts, [])
+
+    def _submit_event(self, exchange: Exchange, params: Params, properties: list[str]) -> bool:
+        """Serve an event in structured form; False when the request is none."""
+        request = exchange.request
+        event = structured_event(request.content_type, request.body)
+        if event is None:
+            return False
+        self._submit(exchange, params, [event.data], properties)
+        if exchange.job is not None:
+            exchange.job.sink = StructuredAnswer(exchange, event, params["model_name"])
+        return True
 
     # -- the way to a job ----------------------------------------------------------------------
 

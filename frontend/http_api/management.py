@@ -53,6 +53,10 @@ class ManagementApi:
         version = params.get("model_version") or query.get("model_version", "")
         self._run(exchange, self._calls.scale(params["model_name"], version, query))
 
+    def describe_default(self, exchange: Exchange, params: Params) -> None:
+        """``GET`` of that path: TorchServe describes the default version, whichever is named."""
+        self.describe(exchange, {"model_name": params["model_name"]})
+
     def set_default(self, exchange: Exchange, params: Params) -> None:
         """``PUT /models/{model_name}/{model_version}/set-default``."""
         self._run(exchange, self._calls.set_default(params["model_name"], params["model_version"]))

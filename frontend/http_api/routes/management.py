@@ -160,7 +160,11 @@ def management_routes(
         ),
         Route(
             path="/models/{model_name}/{model_version}/set-default",
-            methods={"PUT": management.set_default, "OPTIONS": descriptions.management_model},
+            methods={
+                "GET": management.describe_default,  # as TorchServe; in no description, as there
+                "PUT": management.set_default,
+                "OPTIONS": descriptions.management_model,
+            },
             operations={
                 "put": Operation(
                     id="setDefault",
