@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -93,9 +93,18 @@ def to_page(model: str, images: Sequence[ExplainedImage]) -> bytes:
         model: its name, for the title.
         images: what is explained.
     """
+    return page_of(model, map(_section, images))
+
+
+def page_of(model: str, sections: Iterable[str]) -> bytes:
+    """The page around what is explained.
+
+    Args:
+        model: its name, for the title.
+        sections: HTML.
+    """
     title = html.escape(f"Why? {model}")
-    sections = "".join(map(_section, images))
-    return f"{_HEAD.format(title=title)}{sections}</body></html>\n".encode()
+    return f"{_HEAD.format(title=title)}{''.join(sections)}</body></html>\n".encode()
 
 
 def _section(image: ExplainedImage) -> str:
@@ -104,18 +113,26 @@ def _section(image: ExplainedImage) -> str:
         _figure(image.picture, "what the model saw"),
         _figure(image.draw(), "lit: what speaks for it"),
         "</div>",
+        table_of_top(image.top),
+        table_of_figures(image.figures),
+        "</section>",
     ]
-    if image.top:
-        parts.append("<table><caption>Most probable</caption>")
-        parts += [_bar(*pair) for pair in image.top.items()]
-        parts.append("</table>")
-    if image.figures:
-        rows = (
-            f"<tr><th>{html.escape(name)}<td>{html.escape(_number(value))}"
-            for name, value in image.figures.items()
-        )
-        parts += ["<table><caption>Figures</caption>", *rows, "</table>"]
-    return "".join([*parts, "</section>"])
+    return "".join(parts)
+
+
+def table_of_top(top: Mapping[str, float]) -> str:
+    """Classes with their probabilities as HTML; "" for none."""
+    rows = "".join(_bar(*pair) for pair in top.items())
+    return f"<table><caption>Most probable</caption>{rows}</table>" if rows else ""
+
+
+def table_of_figures(figures: Mapping[str, Any]) -> str:
+    """Numbers by name as HTML; "" for none."""
+    rows = "".join(
+        f"<tr><th>{html.escape(name)}<td>{html.escape(_number(value))}"
+        for name, value in figures.items()
+    )
+    return f"<table><caption>Figures</caption>{rows}</table>" if rows else ""
 
 
 def _figure(picture: Image.Image, caption: str) -> str:

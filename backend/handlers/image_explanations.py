@@ -30,7 +30,8 @@ IMAGES_AT_ONCE: Final = 16
 """Points that share a forward and a backward pass: bounds the memory of an explanation."""
 
 _ROUNDING: Final = 0.01
-_PAGE_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+PAGE_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""For the header ``content-security-policy`` of a page."""
 
 
 def explained_forward(handler: VisionHandler, images: torch.Tensor) -> torch.Tensor:
@@ -223,7 +224,7 @@ def present(context: Context, row: int, answers: Sequence[Any], view: View) -> A
         context.set_response_content_type(row, "image/png")
         return to_png([image.draw() for image in images])
     context.set_response_content_type(row, "text/html; charset=utf-8")
-    context.set_response_header(row, "content-security-policy", _PAGE_POLICY)
+    context.set_response_header(row, "content-security-policy", PAGE_POLICY)
     return to_page(context.model_name, images)
 
 

@@ -92,6 +92,20 @@ class TextClassifier(TextHandler):
         probabilities = torch.softmax(data, dim=softmax_dimension(data))
         return map_class_to_label(probabilities.tolist(), self.mapping)
 
+    def explain_handle(self, data_preprocess: Any, raw_data: Any) -> Any:
+        """Explain a batch.
+
+        Returns:
+            What `get_insights` says about each row; a picture or a page for rows that ask for it.
+        """
+        from .text_explanations import explain_texts  # pictures are seldom needed
+
+        return explain_texts(self, data_preprocess, raw_data)
+
+    def explain_as_json(self, data_preprocess: Any, raw_data: Any) -> Any:
+        """What `get_insights` says about each row."""
+        return super().explain_handle(data_preprocess, raw_data)
+
     def get_insights(self, text_preprocess: Any, _: Any, target: Any = 0) -> list[dict[str, Any]]:
         """Attribute the score of a class to the embedding of each text.
 

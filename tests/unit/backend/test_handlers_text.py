@@ -7,12 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from tsl.backend.handlers.contractions import expand_contractions
 from tsl.backend.handlers.densenet_handler import DenseNetHandler
 from tsl.backend.handlers.text_classifier import TextClassifier
+from tsl.backend.handlers.text_explanations import attribute_grams, share_among_words
+from tsl.backend.handlers.word_map import MAX_DRAWN_WORDS, ExplainedText, to_text_page
 from tsl.backend.regroup import Regroup
-from tsl.protocol.errors import HandlerFailed, InvalidInput
+from tsl.backend.rows import RequestRow
+from tsl.protocol.errors import HandlerFailed, InvalidInput, Unsupported
 
 
 class Bag(torch.nn.Module):
@@ -197,3 +201,161 @@ def test_what_is_no_tensor_is_refused_and_never_executed(body, capsys):
         DenseNetHandler().preprocess([{"body": body}])
 
     assert "executed" not in capsys.readouterr().out
+
+
+# -- explanations that are to be looked at ---------------------------------------------------------
+
+
+class Words(Bag):
+    """A classifier with one embedding for each word, as sentences of others have."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(10, 4)
+
+    def forward(self, text, offsets):
+        return self.fc(self.embedding(text).mean(dim=0, keepdim=True))
+
+
+class Asked:
+    """A context that knows what each request accepts."""
+
+    model_name = "m"
+    metrics = None
+
+    def __init__(self, *headers):
+        self.headers = [{"explain": "True", **each} for each in headers]
+        self.content_types = {}
+        self.response_headers = {}
+
+    def get_request_header(self, row, name):
+        return self.headers[row].get(name)
+
+    def get_all_request_header(self, row):
+        return self.headers[row]
+
+    def set_response_content_type(self, row, value):
+        self.content_types[row] = value
+
+    def set_response_header(self, row, name, value):
+        self.response_headers[row] = {name: value}
+
+
+def rows_of(*texts, **fields):
+    return [RequestRow(data=text, **fields) for text in texts]
+
+
+@pytest.mark.parametrize("mode", ["mean", "sum"])
+def test_shares_of_words_add_up_to_what_the_text_adds_to_the_score(handler, mode):
+    handler.model.embedding.mode = mode
+    numbers, words = handler.preprocess([{"data": "good day bad"}])
+
+    shares, figures = attribute_grams(handler, numbers, 1)
+
+    with torch.no_grad():
+        score = handler.model(numbers, torch.zeros(1, dtype=torch.long))[0, 1]
+        zero = handler.model(torch.zeros_like(numbers), torch.zeros(1, dtype=torch.long))[0, 1]
+    assert shares.sum().item() == pytest.approx((score - zero).item(), abs=1e-5)
+    assert abs(figures["convergence delta"]) < 1e-5
+    relevance = share_among_words(shares.tolist(), len(words), handler.ngrams)
+    assert sum(relevance) == pytest.approx(shares.sum().item(), abs=1e-5)
+
+
+def test_a_pair_of_words_is_shared_equally():
+    # good, day, bad, "good day", "day bad"
+    assert share_among_words([1.0, 2.0, 3.0, 4.0, 6.0], 3, 2) == [3.0, 7.0, 6.0]
+
+
+def test_a_model_with_one_embedding_for_each_word_is_explained_too(handler):
+    handler.model, handler.ngrams = Words().eval(), 1
+    numbers, _ = handler.preprocess([{"data": "good bad"}])
+
+    shares, figures = attribute_grams(handler, numbers, 0)
+
+    assert shares.shape == (2,)
+    assert abs(figures["convergence delta"]) < 1e-5
+
+
+def test_a_picture_shows_the_words(handler):
+    context = Asked({"Accept": "image/png"})
+
+    (answer,) = handler.handle(rows_of("good day bad " * 30), context)
+
+    picture = Image.open(io.BytesIO(answer))
+    assert context.content_types == {0: "image/png"}
+    assert picture.width > 600
+    assert picture.height > 100  # several lines
+    assert len(picture.getcolors(10_000)) > 20  # words on coloured ground
+
+
+def test_a_page_names_words_class_and_figures_and_escapes_them(handler):
+    handler.mapping = {"0": "no", "1": "<yes>"}
+    handler.get_word_token = lambda words: [f"<{word}>" for word in words]
+    context = Asked({"url_query": "format=html"})
+
+    (answer,) = handler.handle(rows_of("good day", target="<YES>"), context)
+
+    page = answer.decode()
+    assert context.content_types == {0: "text/html; charset=utf-8"}
+    assert "default-src 'none'" in context.response_headers[0]["content-security-policy"]
+    assert "Why “&lt;yes&gt;”?" in page
+    assert "&lt;good&gt;</mark>" in page
+    assert "convergence delta" in page
+    assert "<good>" not in page
+    assert "<script" not in page
+
+
+def test_rows_of_a_batch_get_what_each_asks_for(handler):
+    context = Asked({}, {"Accept": "image/png"}, {"Accept": "text/html"})
+
+    answers = handler.handle(rows_of("good", "day", "bad"), context)
+
+    assert set(answers[0]) == {"words", "importances"}
+    assert answers[1].startswith(b"\x89PNG")
+    assert answers[2].startswith(b"<!DOCTYPE html>")
+    assert context.content_types == {1: "image/png", 2: "text/html; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "headers", "word"),
+    [
+        ("", {}, {"Accept": "image/png"}, "no words"),
+        ("good", {"target": "7"}, {"Accept": "image/png"}, "no class 7"),
+        ("good", {"target": "none"}, {"Accept": "image/png"}, "no class 'none'"),
+        ("good", {}, {"url_query": "format=svg"}, "no format"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(handler, text, fields, headers, word):
+    with pytest.raises(InvalidInput, match=word):
+        handler.handle(rows_of(text, **fields), Asked(headers))
+
+
+def test_of_several_rows_only_the_bad_one_is_refused(handler):
+    context = Asked({"Accept": "image/png"}, {"Accept": "image/png"})
+
+    with pytest.raises(Regroup) as caught:
+        handler.handle(rows_of("good", ""), context)
+
+    assert caught.value.groups == [[0]]
+
+
+@pytest.mark.parametrize("change", ["no embedding", "maximum", "a function"])
+def test_a_model_that_cannot_be_explained_says_so(handler, change):
+    if change == "maximum":
+        handler.model.embedding.mode = "max"
+    elif change == "a function":
+        handler.model.forward = lambda text, offsets: torch.ones(1, 2)
+    else:
+        handler.model.other, handler.model.embedding = handler.model.embedding, None
+        handler.model.forward = lambda text, offsets: torch.ones(1, 2)
+
+    with pytest.raises(Unsupported):
+        handler.handle(rows_of("good"), Asked({"Accept": "image/png"}))
+
+
+def test_a_long_text_is_cut_in_the_picture_and_whole_on_the_page():
+    words = [f"w{number}" for number in range(MAX_DRAWN_WORDS + 5)]
+    text = ExplainedText(words, [1.0] * len(words), "x")
+
+    assert text.draw().height < 100 * 1000
+    assert f">w{MAX_DRAWN_WORDS + 4}</mark>" in to_text_page("m", text).decode()
