@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tsl.protocol.frames import Buffer, Part, Row
 
+from .shared_memory import NO_REGIONS, Regions
 from .tensor_requests import INLINE_TYPES, inline_row
 
 _log: Final = logging.getLogger(__name__)
@@ -18,9 +19,14 @@ _NOTHING_REPEATED: Final[dict[str, list[Any]]] = {}
 
 
 class RequestRow(dict[str, Any]):
-    """One request's values by parameter name; of a repeated name, the last value."""
+    """One request's values by parameter name; of a repeated name, the last value.
+
+    Attributes:
+        regions: shared memory that the request may use.
+    """
 
     _repeated = _NOTHING_REPEATED
+    regions = NO_REGIONS
 
     @property
     def has_repeated(self) -> bool:
@@ -71,8 +77,10 @@ def decode_row(row: Row, *, decode_input: bool = True) -> RequestRow:
             _decode(part) if part.content_type and decode_input else bytearray(part.body)
         )
         return values
+    if row.properties:
+        values.regions = Regions.of(row)
     if parts and parts[-1].content_type in INLINE_TYPES:
-        values["body"] = inline_row(row, decode_input=decode_input)
+        values["body"] = inline_row(row, values.regions, decode_input=decode_input)
         return values
     for part in parts:
         values.add(part.name, _decode(part) if decode_input else bytearray(part.body))

@@ -1,7 +1,7 @@
 """Requests of the Open Inference Protocol: the document, and the tensors it declares.
 
 A tensor's values are in the document (``data``), or they are bytes behind it, and the document
-says how many (``parameters.binary_data_size``). Nothing here knows of arrays.
+says how many (``parameters.binary_data_size``), or in shared memory. Nothing here knows of arrays.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from tsl.protocol.errors import InvalidInput
 from tsl.protocol.frames import Buffer, Row
+from tsl.protocol.shared_memory import PARAMETERS, REGION
 from tsl.protocol.tensors import (
     INLINE_BASE64_TYPE,
     INLINE_TYPE,
@@ -22,8 +23,9 @@ from tsl.protocol.tensors import (
     values_of,
 )
 
+from .shared_memory import NO_REGIONS, Regions
+
 INLINE_TYPES: Final = (INLINE_TYPE, INLINE_BASE64_TYPE)
-_UNSUPPORTED: Final = ("shared_memory_region",)
 
 
 class InputTensor(NamedTuple):
@@ -46,12 +48,15 @@ class InputTensor(NamedTuple):
     raw: Buffer | None
 
 
-def parse_inputs(document: dict[str, Any], segments: Sequence[Buffer]) -> list[InputTensor]:
+def parse_inputs(
+    document: dict[str, Any], segments: Sequence[Buffer], regions: Regions = NO_REGIONS
+) -> list[InputTensor]:
     """The inputs of a request.
 
     Args:
         document: the JSON object of the request.
         segments: what came behind it; an input lies in one of them, as a whole.
+        regions: shared memory that the request may use.
 
     Raises:
         InvalidInput: an input is not valid, asks for something that is not there, or the bytes
@@ -61,7 +66,7 @@ def parse_inputs(document: dict[str, Any], segments: Sequence[Buffer]) -> list[I
     if not isinstance(inputs, list) or not inputs:
         raise InvalidInput("The request must have a list of inputs.")
     source = _Segments(segments)
-    tensors = [_parse(each, source) for each in inputs]
+    tensors = [_parse(each, source, regions) for each in inputs]
     source.check_end()
     names = [tensor.name for tensor in tensors]
     if len(set(names)) < len(names):
@@ -92,7 +97,7 @@ class _Segments:
             raise InvalidInput(f"The request has {rest} more bytes than its inputs announce.")
 
 
-def _parse(entry: Any, source: _Segments) -> InputTensor:
+def _parse(entry: Any, source: _Segments, regions: Regions) -> InputTensor:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise InvalidInput("Each input must be a JSON object with name, shape and datatype.")
     name, datatype, shape = entry["name"], entry.get("datatype"), entry.get("shape")
@@ -100,7 +105,10 @@ def _parse(entry: Any, source: _Segments) -> InputTensor:
     parameters = entry.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise InvalidInput(f"The parameters of input {name!r} must be a JSON object.")
-    _refuse_unsupported(name, parameters)
+    if REGION in parameters:
+        raw = _shared(name, entry, parameters, regions)
+        check_size(name, str(datatype), count, raw)
+        return InputTensor(name, str(datatype), list(shape or ()), count, None, raw)
     size = parameters.get("binary_data_size")
     if size is None:
         if "data" not in entry:
@@ -115,11 +123,12 @@ def _parse(entry: Any, source: _Segments) -> InputTensor:
     return InputTensor(name, str(datatype), list(shape or ()), count, None, raw)
 
 
-def _refuse_unsupported(name: str, parameters: dict[str, Any]) -> None:
-    for key in _UNSUPPORTED:
-        if key in parameters:
-            msg = f"{name!r} asks for {key}, which this server does not have."
-            raise InvalidInput(msg, hint="Send and receive the values themselves.")
+def _shared(
+    name: str, entry: dict[str, Any], parameters: dict[str, Any], regions: Regions
+) -> Buffer:
+    if "data" in entry or "binary_data_size" in parameters:
+        raise InvalidInput(f"Input {name!r} has values in shared memory and others, too.")
+    return regions.read(name, parameters)
 
 
 def requested_outputs(document: dict[str, Any]) -> tuple[list[str], Callable[[str], bool]]:
@@ -146,16 +155,16 @@ def requested_outputs(document: dict[str, Any]) -> tuple[list[str], Callable[[st
         own = entry.get("parameters") or {}
         if not isinstance(own, dict):
             raise InvalidInput(f"The parameters of output {entry['name']!r} must be an object.")
-        _refuse_unsupported(entry["name"], own)
         wanted[entry["name"]] = own.get("binary_data", default) is True
     return list(wanted), lambda name: wanted.get(name, default)
 
 
-def inline_row(row: Row, *, decode_input: bool) -> dict[str, Any] | bytearray:
+def inline_row(row: Row, regions: Regions, *, decode_input: bool) -> dict[str, Any] | bytearray:
     """The document of a request with the values of all tensors in it, as for a JSON client.
 
     Args:
         row: its first part is the document, the others are tensors' bytes.
+        regions: shared memory that it may use.
         decode_input: False for the document as JSON text.
 
     Raises:
@@ -169,7 +178,9 @@ def inline_row(row: Row, *, decode_input: bool) -> dict[str, Any] | bytearray:
         raise InvalidInput("The request's header must be a JSON object.")
     parts = row.parts[1:]
     as_text = _base64_text if parts[0].content_type == INLINE_BASE64_TYPE else _utf8_text
-    inputs = parse_inputs(document, [part.body for part in parts if part.name == TENSORS_PART])
+    segments = [part.body for part in parts if part.name == TENSORS_PART]
+    inputs = parse_inputs(document, segments, regions)
+    regions.pieces(document)  # before the model runs
     for entry, tensor in zip(document["inputs"], inputs, strict=True):
         if tensor.raw is None:
             continue
@@ -177,7 +188,8 @@ def inline_row(row: Row, *, decode_input: bool) -> dict[str, Any] | bytearray:
         if tensor.datatype == "BYTES":
             values = [as_text(tensor.name, value) for value in values]
         entry["data"] = values
-        del entry["parameters"]["binary_data_size"]
+        for key in ("binary_data_size", *PARAMETERS):
+            entry["parameters"].pop(key, None)
         if not entry["parameters"]:
             del entry["parameters"]
     return document if decode_input else bytearray(json.dumps(document).encode())

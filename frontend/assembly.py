@@ -39,10 +39,12 @@ from .http_api.routes import (
     open_inference_routes,
     platform_routes,
     repository_routes,
+    shared_memory_routes,
     token_routes,
     workflow_inference_routes,
     workflow_management_routes,
 )
+from .http_api.shared_memory import SharedMemoryApi
 from .http_api.token import TokenApi
 from .http_api.workflows import WorkflowInference, WorkflowManagement
 from .key_file import KEY_FILE_NAME, KeyFile, fixed_keys
@@ -61,6 +63,7 @@ from .model_repository import ModelRepository
 from .open_inference import OpenInference
 from .open_inference_parameters import sequence_names_of
 from .registry import ModelRegistry
+from .shared_memory import SharedMemory
 from .snapshots import SnapshotRecorder
 from .tls import Certificate, KeyMaterial
 from .worker_listener import WorkerListener
@@ -168,7 +171,7 @@ def assemble(
     )
     key_file = KeyFile(Path.cwd() / KEY_FILE_NAME)
     authorizer = _authorizer(config, key_file, measuring.stats)
-    open_inference = OpenInference(registry)
+    open_inference = OpenInference(registry, _shared_memory(config))
     repository = ModelRepository(store, registry, calls)
     apis = _Apis(
         config,
@@ -206,6 +209,15 @@ def assemble(
         certificate=certificate,
         open_inference=open_inference,
         repository=repository,
+    )
+
+
+def _shared_memory(config: ServerConfig) -> SharedMemory:
+    return SharedMemory(
+        config.shared_memory if config.ts_open_inference_protocol else "off",
+        config.max_shared_memory_size_bytes,
+        max_inline_bytes=config.max_request_size_bytes,
+        has_envelope=config.service_envelope == "kservev2",
     )
 
 
@@ -255,6 +267,7 @@ class _Apis:
         names = sequence_names_of(config)
         self._tensors = OpenInferenceApi(registry, open_inference, names)
         self._generate = GenerateApi(registry, open_inference, names, config.service_envelope or "")
+        self._shared_memory = SharedMemoryApi(open_inference.shared_memory)
         self._health = HealthApi(registry)
         self._management = management
         self._metrics = metrics
@@ -301,7 +314,10 @@ class _Apis:
     def _open_inference_routes(self, descriptions: ApiDescriptions) -> list[Route]:
         if not self._open_inference:
             return []
-        return open_inference_routes(self._tensors, self._generate, self._health, descriptions)
+        return [
+            *open_inference_routes(self._tensors, self._generate, self._health, descriptions),
+            *shared_memory_routes(self._shared_memory),
+        ]
 
     def _protected(self, permission: Permission | None, routes: list[Route]) -> list[Route]:
         """Routes that ask for the key of a permission, if tokens are on, and answer preflights."""

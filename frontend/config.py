@@ -379,6 +379,21 @@ class ServerConfig(MeasuringConfig):
         "other text off.",
         env=False,
     )
+    shared_memory: str = setting(
+        "shared_memory",
+        choice("off", "loopback", "any"),
+        "off",
+        "Who may have tensors in shared memory, by the Open Inference Protocol: nobody, clients "
+        "on this machine, or any client. They can reach all of `/dev/shm` that this server's user can.",
+        own=True,
+    )
+    max_shared_memory_size_bytes: int = setting(
+        "max_shared_memory_size",
+        whole_number(1),
+        "268435456",
+        "Bytes of shared memory that clients may register in all, and that one request may read.",
+        own=True,
+    )
     health_route: str = setting(
         "health_route",
         optional_route,

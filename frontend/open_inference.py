@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tsl.protocol.tensors import DATATYPES
 
 from .registry import ModelRegistry, ServedModel
+from .shared_memory import SharedMemory
 
 if TYPE_CHECKING:
     from .jobs import Job
@@ -69,10 +70,12 @@ class OpenInference:
 
     Args:
         registry: what is served.
+        shared_memory: the regions that clients have registered.
     """
 
-    def __init__(self, registry: ModelRegistry) -> None:
+    def __init__(self, registry: ModelRegistry, shared_memory: SharedMemory) -> None:
         self._registry = registry
+        self.shared_memory = shared_memory
         self._counters: dict[tuple[str, str], ModelCounters] = {}
 
     def counters(self, served: ServedModel) -> ModelCounters:
@@ -90,7 +93,10 @@ class OpenInference:
 
     def server(self) -> dict[str, Any]:
         """Metadata of the server."""
-        return {"name": "tsl", "version": version_of("tsl"), "extensions": list(EXTENSIONS)}
+        extensions = [*EXTENSIONS]
+        if self.shared_memory.is_on:
+            extensions.append("system_shared_memory")
+        return {"name": "tsl", "version": version_of("tsl"), "extensions": extensions}
 
     def model(self, name: str, version: str = "") -> dict[str, Any]:
         """Metadata of a model; its versions are all that are served.

@@ -40,7 +40,7 @@ class BaseEnvelope:
     def __init__(self, handle_fn: EntryPoint) -> None:
         self._target_fn = handle_fn
         self._is_async = inspect.iscoroutinefunction(handle_fn)
-        self._refused: dict[int, InvalidInput] = {}
+        self._refused: dict[int, TslError] = {}
         self._row_count = 0
 
     def handle(self, data: Rows, context: Context) -> Any:
@@ -123,7 +123,7 @@ class BaseEnvelope:
         """What is answered instead of the handler's results: one item for each good row."""
         return data
 
-    def refuse(self, row: int, error: InvalidInput) -> None:
+    def refuse(self, row: int, error: TslError) -> None:
         """Answer this row of the batch with an error."""
         self._refused[row] = error
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from typing import Any, NamedTuple
 
-from tsl.protocol.errors import InvalidInput, InvalidOutput
+from tsl.protocol.errors import InvalidInput, InvalidOutput, TslError
+from tsl.protocol.tensors import raw_of
 
 from ..classification import classes_asked, labels_of, ranked
+from ..shared_memory import NO_REGIONS, Piece, Regions, place_output
 from ..tensor_requests import requested_outputs
 from .base import (
     BaseEnvelope,
@@ -21,11 +25,16 @@ from .tensors import flatten, reshape
 
 
 class _Call(NamedTuple):
-    """One request: its row in the batch, its id ("" if it has none), the names of its inputs."""
+    """One request: its row in the batch, its id ("" if it has none), the names of its inputs.
+
+    The rest is the shared memory that it may use, and the outputs that are to be there.
+    """
 
     row: int
     request_id: str
     input_names: list[str]
+    regions: Regions
+    pieces: dict[str, Piece]
 
 
 class KServev2Envelope(BaseEnvelope):
@@ -57,11 +66,14 @@ class KServev2Envelope(BaseEnvelope):
                 if "outputs" in document:
                     requested_outputs(document)
                     self._classes[number] = classes_asked(document)
-            except InvalidInput as error:
+                regions = getattr(row, "regions", NO_REGIONS)
+                pieces = regions.pieces(document) if regions is not NO_REGIONS else {}
+            except TslError as error:
                 self.refuse(number, error)
             else:
                 request_id = str(document.get("id") or "").strip()
-                self._calls.append(_Call(number, request_id, [each["name"] for each in inputs]))
+                names = [each["name"] for each in inputs]
+                self._calls.append(_Call(number, request_id, names, regions, pieces))
                 joined += inputs
         if self._calls:
             self._tell_handler(self._calls[0])
@@ -78,8 +90,8 @@ class KServev2Envelope(BaseEnvelope):
         if first.request_id:
             state["input_request_id"] = first.request_id
 
-    def format_output(self, data: Any) -> list[dict[str, Any]]:
-        """One answer document for each row.
+    def format_output(self, data: Any) -> list[dict[str, Any] | TslError]:
+        """One answer document for each row; an error in the place of one that cannot be sent.
 
         Raises:
             InvalidOutput: the results are no list, or cannot be told apart by request.
@@ -88,9 +100,28 @@ class KServev2Envelope(BaseEnvelope):
             msg = "The handler must return a list of output tensors."
             raise InvalidOutput(msg)
         if len(self._calls) == 1:
-            return [self._document(self._calls[0], list(data))]
+            return [self._answer(self._calls[0], list(data))]
         shares = split_results(data, self._sizes())
-        return [self._document(*pair) for pair in zip(self._calls, shares, strict=True)]
+        return [self._answer(*pair) for pair in zip(self._calls, shares, strict=True)]
+
+    def _answer(self, call: _Call, results: list[Any]) -> dict[str, Any] | TslError:
+        try:
+            document = self._document(call, results)
+            self._place(call, document["outputs"])
+        except TslError as error:
+            return error
+        return document
+
+    def _place(self, call: _Call, outputs: list[dict[str, Any]]) -> None:
+        """Move the values of outputs to shared memory."""
+        by_name = {output["name"]: output for output in outputs}
+        for name, piece in call.pieces.items():
+            if name not in by_name:
+                msg = f"The model has no output {name!r}; it has {', '.join(by_name)}."
+                raise InvalidInput(msg)
+            output = by_name[name]
+            raw = _raw(name, output["datatype"], output.pop("data"))
+            output["parameters"] = place_output(self.context, call.row, call.regions, piece, raw)
 
     def _document(self, call: _Call, results: list[Any]) -> dict[str, Any]:
         manifest = self.context.manifest or {}
@@ -125,7 +156,8 @@ def _parse_tensor(tensor: Any) -> dict[str, Any]:
         raise InvalidInput(msg)
     missing = [key for key in ("name", "shape", "datatype", "data") if key not in tensor]
     if missing:
-        msg = f"An input lacks {', '.join(missing)}."
+        who = f"Input {tensor['name']!r}" if "name" in tensor else "An input"
+        msg = f"{who} lacks {', '.join(missing)}."
         raise InvalidInput(msg)
     name, data = str(tensor["name"]), tensor["data"]
     if not isinstance(data, list):
@@ -154,3 +186,14 @@ def _output_name(call: _Call, index: int) -> str:
 def _output(name: str, result: Any) -> dict[str, Any]:
     values, datatype = flatten(result)
     return {"name": name, "datatype": datatype, "data": values, "shape": [len(values)]}
+
+
+def _raw(name: str, datatype: str, values: list[Any]) -> bytes:
+    """The bytes of an output; an element of ``BYTES`` that is no text is written as JSON."""
+    try:
+        if datatype == "BYTES":
+            texts = (each if isinstance(each, str) else json.dumps(each) for each in values)
+            values = [text.encode("utf-8", "replace") for text in texts]
+        return raw_of(datatype, values)
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
+        raise InvalidOutput(f"Output {name!r} has values that are no {datatype}.") from error

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from tsl.protocol.errors import InvalidInput, InvalidOutput
+from tsl.protocol.errors import InvalidInput, InvalidOutput, TslError
 from tsl.protocol.frames import Buffer
 from tsl.protocol.tensors import DATATYPES, FRAMED, TENSORS_PART, frame
 
@@ -14,6 +14,7 @@ from ..arrays import OutputTensor, array_of, output_of
 from ..classification import classes_asked, labels_of
 from ..ranking import classified
 from ..rows import RequestRow
+from ..shared_memory import NO_REGIONS, Piece, Regions, place_output
 from ..tensor_requests import parse_inputs, requested_outputs
 from .base import BaseEnvelope, EntryPoint, Rows, parse_document
 
@@ -28,6 +29,8 @@ class _Call(NamedTuple):
     outputs: list[str]
     wants_binary: Callable[[str], bool]
     is_framed: bool
+    regions: Regions
+    pieces: dict[str, Piece]
 
 
 class TensorRows(BaseEnvelope):
@@ -54,16 +57,22 @@ class TensorRows(BaseEnvelope):
         for number, row in enumerate(data):
             try:
                 document = parse_document(row.get("body"))
-                segments = row.getlist(TENSORS_PART) if isinstance(row, RequestRow) else []
-                arrays = {each.name: array_of(each) for each in parse_inputs(document, segments)}
+                segments, regions = [], NO_REGIONS
+                if isinstance(row, RequestRow):
+                    segments, regions = row.getlist(TENSORS_PART), row.regions
+                inputs = parse_inputs(document, segments, regions)
+                arrays = {each.name: array_of(each) for each in inputs}
                 names, wants_binary = requested_outputs(document)
                 self._classes[number] = classes_asked(document)
-            except InvalidInput as error:
+                pieces = regions.pieces(document)
+            except TslError as error:
                 self.refuse(number, error)
                 continue
             is_framed = self.context.get_request_header(number, FRAMED) == "True"
             request_id = str(document.get("id") or "")
-            self._calls[number] = _Call(number, request_id, names, wants_binary, is_framed)
+            self._calls[number] = _Call(
+                number, request_id, names, wants_binary, is_framed, regions, pieces
+            )
             rows.append(arrays)
             parameters.append(document.get("parameters") or {})
         # A context takes any attribute of its users' choice; vars says so to readers.
@@ -81,16 +90,16 @@ class TensorRows(BaseEnvelope):
             raise InvalidOutput(msg)
         return [self._answer(*pair) for pair in zip(self._calls.values(), data, strict=True)]
 
-    def _answer(self, call: _Call, result: Any) -> Buffer | InvalidOutput | InvalidInput:
+    def _answer(self, call: _Call, result: Any) -> Buffer | TslError:
         if call.row in self._streamed:
             return self._encode_chunk(call.row, result) if result else b""
         try:
             outputs = self._outputs(call, result)
             if call.is_framed:
-                return self._framed(call, outputs)
+                return self._framed(call, outputs, call.pieces)
             is_binary = {each.name: call.wants_binary(each.name) for each in outputs}
-            header, segments = self._document(call, outputs, is_binary)
-        except (InvalidOutput, InvalidInput) as error:
+            header, segments = self._document(call, outputs, is_binary, call.pieces)
+        except TslError as error:
             return error
         if segments:
             self.context.set_response_header(call.row, LENGTH_HEADER, str(len(header)))
@@ -101,6 +110,8 @@ class TensorRows(BaseEnvelope):
     def _encode_chunk(self, row: int, value: Any) -> Buffer:
         """An intermediate answer: of HTTP, a line of JSON.
 
+        It has all values in it: the next one would overwrite what it has put into shared memory.
+
         Raises:
             InvalidOutput: the value is no dict of arrays.
         """
@@ -108,8 +119,8 @@ class TensorRows(BaseEnvelope):
         call = self._calls[row]
         outputs = self._outputs(call, value)
         if call.is_framed:
-            return self._framed(call, outputs)
-        return self._document(call, outputs, {})[0] + b"\n"
+            return self._framed(call, outputs, {})
+        return self._document(call, outputs, {}, {})[0] + b"\n"
 
     def _outputs(self, call: _Call, result: Any) -> list[OutputTensor]:
         if not isinstance(result, dict):
@@ -148,12 +159,17 @@ class TensorRows(BaseEnvelope):
             if isinstance(each, dict) and "name" in each and each.get("datatype") in DATATYPES
         }
 
-    def _framed(self, call: _Call, outputs: list[OutputTensor]) -> bytes:
-        header, segments = self._document(call, outputs, {each.name: True for each in outputs})
+    def _framed(self, call: _Call, outputs: list[OutputTensor], pieces: dict[str, Piece]) -> bytes:
+        is_binary = {each.name: True for each in outputs}
+        header, segments = self._document(call, outputs, is_binary, pieces)
         return frame(header, segments)
 
     def _document(
-        self, call: _Call, outputs: list[OutputTensor], is_binary: dict[str, bool]
+        self,
+        call: _Call,
+        outputs: list[OutputTensor],
+        is_binary: dict[str, bool],
+        pieces: dict[str, Piece],
     ) -> tuple[bytes, list[Buffer]]:
         """The JSON of an answer, and the bytes behind it."""
         manifest = self.context.manifest or {}
@@ -172,7 +188,12 @@ class TensorRows(BaseEnvelope):
                 "datatype": output.datatype,
                 "shape": output.shape,
             }
-            if is_binary.get(output.name):
+            piece = pieces.get(output.name)
+            if piece is not None:
+                entry["parameters"] = place_output(
+                    self.context, call.row, call.regions, piece, output.raw
+                )
+            elif is_binary.get(output.name):
                 entry["parameters"] = {"binary_data_size": len(output.raw)}
                 segments.append(output.raw)
             else:

@@ -21,11 +21,13 @@ from ..model_repository import ModelRepository
 from ..open_inference import OpenInference
 from ..open_inference_parameters import SequenceNames, alone, sequence_of, timeout_of
 from ..registry import ModelRegistry, ServedModel
+from ..shared_memory import Attached
 from .call_id import new_job_id
 from .calls import Outbox, StreamCall, UnaryCall
 from .inference import MAX_CONCURRENT, submit
 from .protos import open_inference_pb2 as pb
-from .tensor_messages import parameter_values, parts_of, response_of
+from .shared_memory import SharedMemoryCalls, regions_of
+from .tensor_messages import parameter_values, parts_of, response_of, wants_raw
 
 _WANTS_FINAL: Final = "triton_enable_empty_final_response"
 _IS_FINAL: Final = "triton_final_response"
@@ -33,7 +35,7 @@ _IS_FINAL: Final = "triton_final_response"
 Rpc = aio.ServicerContext[Any, Any]
 
 
-class OpenInferenceService:
+class OpenInferenceService(SharedMemoryCalls):
     """``GRPCInferenceService``.
 
     Args:
@@ -53,6 +55,7 @@ class OpenInferenceService:
         repository: ModelRepository | None,
         sequence_names: SequenceNames,
     ) -> None:
+        super().__init__(protocol.shared_memory)
         self._sequence_names = sequence_names
         self._registry = registry
         self._protocol = protocol
@@ -116,7 +119,8 @@ class OpenInferenceService:
         """One answer."""
         served = self._served(request)
         call = UnaryCall(self._stats)
-        job = self._submit(served, request, call, rpc.time_remaining())
+        attached = self._attach(served, request, rpc)  # kept until the call has its answer
+        job = self._submit(served, request, call, rpc.time_remaining(), attached)
         succeeded = False
         try:
             response = _response(served, request, await call.answer())
@@ -161,7 +165,8 @@ class OpenInferenceService:
         job: Job | None = None
         try:
             served = self._served(request)
-            job = self._submit(served, request, call, rpc.time_remaining())
+            attached = self._attach(served, request, rpc)
+            job = self._submit(served, request, call, rpc.time_remaining(), attached)
             async with aclosing(call.pieces()) as pieces:
                 async for piece in pieces:
                     if piece:
@@ -184,16 +189,28 @@ class OpenInferenceService:
     def _served(self, request: pb.ModelInferRequest) -> ServedModel:
         return self._registry.get(_name(request.model_name), request.model_version)
 
+    def _attach(
+        self, served: ServedModel, request: pb.ModelInferRequest, rpc: Rpc
+    ) -> Attached | None:
+        names = [*regions_of(request)]
+        if not names:
+            return None
+        takes_tensors = served.version.config.input_format == "tensors"
+        return self._regions.attach(names, rpc.peer(), takes_tensors=takes_tensors)
+
     def _submit(
         self,
         served: ServedModel,
         request: pb.ModelInferRequest,
         sink: ReplySink,
         time_left_s: float | None,
+        attached: Attached | None,
     ) -> Job:
         takes_tensors = served.version.config.input_format == "tensors"
         parts = parts_of(request, takes_tensors=takes_tensors)
         properties = [FRAMED, "True"] if takes_tensors else []
+        if attached is not None:
+            properties += attached.properties
         headers: list[bytes] = []
         if request.parameters or served.version.config.sequence_batching:
             parameters = parameter_values(request.parameters)
@@ -259,7 +276,7 @@ def _response(
     return response_of(
         body,
         is_framed=served.version.config.input_format == "tensors",
-        wants_raw=bool(request.raw_input_contents),
+        wants_raw=wants_raw(request),
         request_id=request.id,
         name=request.model_name,
         version=served.version.version,

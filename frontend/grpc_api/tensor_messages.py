@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tsl.protocol.errors import InvalidInput, InvalidOutput
 from tsl.protocol.frames import Buffer, Part
+from tsl.protocol.shared_memory import PARAMETERS, REGION
 from tsl.protocol.tensors import (
     INLINE_BASE64_TYPE,
     TENSORS_PART,
@@ -44,7 +45,8 @@ _CONTENTS: Final = {
 }
 """Data type to field; FP16 and BF16 have none."""
 _MAX_NESTING: Final = 32
-_CLASSIFICATION: Final = "classification"
+_FOR_ENVELOPES: Final = ("classification", REGION)
+"""Parameters of an output that the envelope of a model of JSON acts on."""
 
 
 def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
@@ -58,38 +60,47 @@ def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
         InvalidInput: a tensor is not valid; the message names it.
     """
     raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        msg = f"There are {len(request.inputs)} inputs and {len(raw)} raw_input_contents."
+    of_bytes = [each for each in request.inputs if REGION not in each.parameters]
+    if raw and len(raw) != len(of_bytes):
+        msg = f"There are {len(of_bytes)} inputs and {len(raw)} raw_input_contents."
         raise InvalidInput(msg)
     inputs: list[dict[str, Any]] = []
     segments: list[bytes] = []
-    for number, tensor in enumerate(request.inputs):
+    for tensor in request.inputs:
         shape = list(tensor.shape)
         size = count_of(tensor.name, tensor.datatype, shape)
-        if raw and tensor.HasField("contents"):
-            raise InvalidInput(f"Input {tensor.name!r} has both contents and raw_input_contents.")
-        data = raw[number] if raw else _contents(tensor, size)
-        check_size(tensor.name, tensor.datatype, size, data)
-        if tensor.datatype == "BYTES" and raw:
-            split_bytes(tensor.name, size, data)
-        parameters = parameter_values(tensor.parameters) if takes_tensors else {}
+        parameters = parameter_values(tensor.parameters)
+        is_shared = REGION in tensor.parameters
+        if (raw or is_shared) and tensor.HasField("contents"):
+            other = "shared memory" if is_shared else "raw_input_contents"
+            raise InvalidInput(f"Input {tensor.name!r} has both contents and {other}.")
+        if not takes_tensors:
+            parameters = _only(parameters, PARAMETERS)
+        if not is_shared:
+            data = raw[len(segments)] if raw else _contents(tensor, size)
+            check_size(tensor.name, tensor.datatype, size, data)
+            if tensor.datatype == "BYTES" and raw:
+                split_bytes(tensor.name, size, data)
+            segments.append(data)
+            parameters["binary_data_size"] = len(data)
         inputs.append(
             {
                 "name": tensor.name,
                 "shape": shape,
                 "datatype": tensor.datatype,
-                "parameters": {**parameters, "binary_data_size": len(data)},
+                "parameters": parameters,
             }
         )
-        segments.append(data)
     document: dict[str, Any] = {"id": request.id, "model_name": request.model_name}
+    outputs = [
+        {"name": output.name, "parameters": parameter_values(output.parameters)}
+        for output in request.outputs
+        if takes_tensors or any(name in output.parameters for name in _FOR_ENVELOPES)
+    ]
     if takes_tensors:
         document["parameters"] = parameter_values(request.parameters)
-    if takes_tensors or any(_CLASSIFICATION in each.parameters for each in request.outputs):
-        document["outputs"] = [
-            {"name": output.name, "parameters": parameter_values(output.parameters)}
-            for output in request.outputs
-        ]
+    if takes_tensors or outputs:
+        document["outputs"] = outputs
     document["inputs"] = inputs
     content_type = TENSORS_TYPE if takes_tensors else INLINE_BASE64_TYPE
     header = Part("body", "application/json", json.dumps(document).encode("utf-8", "replace"))
@@ -122,6 +133,17 @@ def parameter_values(parameters: Mapping[str, InferParameter]) -> dict[str, Any]
         if choice is not None:
             values[name] = getattr(parameter, choice)
     return values
+
+
+def _only(parameters: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: parameters[name] for name in names if name in parameters}
+
+
+def wants_raw(request: ModelInferRequest) -> bool:
+    """Whether a client gets bytes: whether it has sent any, or has left all of it elsewhere."""
+    if request.raw_input_contents:
+        return True
+    return all(REGION in each.parameters for each in request.inputs)
 
 
 def set_parameters(target: Any, values: Mapping[str, Any]) -> None:
@@ -157,9 +179,9 @@ def response_of(
     try:
         document, rest = _read(body, is_framed=is_framed)
         entries = document["outputs"]
-        wants_raw = wants_raw or any(entry["datatype"] not in _CONTENTS for entry in entries)
+        is_raw = wants_raw or any(entry["datatype"] not in _CONTENTS for entry in entries)
         for entry in entries:
-            rest = _add_output(response, entry, rest, wants_raw=wants_raw)
+            rest = _add_output(response, entry, rest, wants_raw=is_raw)
         if not request_id:
             response.id = str(document.get("id") or "")
         set_parameters(response.parameters, document.get("parameters") or {})
@@ -198,6 +220,10 @@ def _add_output(
     parameters = dict(entry.get("parameters") or {})
     length = parameters.pop("binary_data_size", None)
     set_parameters(output.parameters, parameters)
+    if REGION in parameters:
+        if wants_raw:
+            response.raw_output_contents.append(b"")  # they are counted
+        return rest
     if length is not None:
         raw, rest = rest[:length], rest[length:]
         if wants_raw:

@@ -6,6 +6,7 @@ the bytes behind it, and the worker does the rest.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from tsl.protocol.errors import InvalidRequest, TslError
@@ -21,7 +22,8 @@ from ..open_inference_parameters import (
     sequence_of,
     timeout_of,
 )
-from ..registry import ModelRegistry
+from ..registry import ModelRegistry, ServedModel
+from ..shared_memory import MARK, Region, names_in
 from ..timing import TimedJob
 from .body import parts_of
 from .content_coding import MIN_COMPRESSED_BYTES, coding_for, compress, decompress
@@ -77,8 +79,13 @@ class OpenInferenceApi:
         if header_length:
             takes_tensors = served.version.config.input_format == "tensors"
             parts = _cut(header_length, body, TENSORS_TYPE if takes_tensors else INLINE_TYPE)
+            end = len(parts[0].body)
         else:
             parts = parts_of(request.content_type, body)
+            end = len(body)
+        answer = _Answer(exchange, coding_for(accepted), self._protocol.counters(served))
+        if body.find(MARK, 0, end) >= 0:
+            parts, properties = self._share(served, answer, body[:end], parts, properties)
         limit_s = served.client_timeout_s
         document = parts[0].body if parts else b""
         if served.version.config.sequence_batching or may_limit_time(body, len(document)):
@@ -90,14 +97,40 @@ class OpenInferenceApi:
         limited = request.timeout_ms or limit_s
         job = (TimedJob if type(request) is TimedRequest else Job)(
             Row(exchange.request_id, headers, properties, parts),
-            _Answer(exchange, coding_for(accepted), self._protocol.counters(served)),
+            answer,
             request.started_at,
             deadline_of(exchange, limit_s) if limited else None,
         )
         job.labels = (name, version or "default")
         exchange.job = job
         exchange.connection.context.stats.accepted(job)
-        served.pool.submit(job)
+        try:
+            served.pool.submit(job)
+        except TslError:
+            answer.regions = ()
+            raise
+
+    def _share(
+        self,
+        served: ServedModel,
+        answer: _Answer,
+        document: bytes,
+        parts: list[Part],
+        properties: list[str],
+    ) -> tuple[list[Part], list[str]]:
+        """Parts and properties of a row that uses shared memory."""
+        takes_tensors = served.version.config.input_format == "tensors"
+        if not parts or parts[-1].name != TENSORS_PART:
+            if len(parts) != 1 or len(parts[0].body) != len(document):
+                return parts, properties  # a form: no document
+            kind = TENSORS_TYPE if takes_tensors else INLINE_TYPE
+            parts = [*parts, Part(TENSORS_PART, kind, b"")]
+        peer = answer.exchange.connection.peer.decode("latin-1")
+        attached = self._protocol.shared_memory.attach(
+            names_in(document), peer, takes_tensors=takes_tensors
+        )
+        answer.regions = attached.regions
+        return parts, [*properties, *attached.properties]
 
     # -- telling about it ------------------------------------------------------------------------
 
@@ -129,17 +162,19 @@ class OpenInferenceApi:
 class _Answer:
     """The sink of a job: counts its end, and compresses the answer if that was asked for."""
 
-    __slots__ = ("_coding", "_counters", "_exchange")
+    __slots__ = ("_coding", "_counters", "exchange", "regions")
 
     def __init__(self, exchange: Exchange, coding: str, counters: ModelCounters) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
+        self.regions: Sequence[Region] = ()  # kept open until the job has had its end
         self._coding = coding
         self._counters = counters
 
     def finish(self, job: Job, reply: Reply) -> None:
         """The model's answer, or the last piece of its stream."""
         self._counters.note(job, succeeded=reply.status < 400)
-        exchange, coding = self._exchange, self._coding
+        exchange, coding = self.exchange, self._coding
+        self.regions = ()
         if coding and len(reply.body) >= MIN_COMPRESSED_BYTES and exchange.phase == WAITING:
             names = {name.lower() for name in reply.headers[::2]}
             if "content-encoding" not in names:
@@ -151,12 +186,13 @@ class _Answer:
 
     def chunk(self, job: Job, chunk: Chunk) -> None:
         """A piece of the model's stream."""
-        self._exchange.chunk(job, chunk)
+        self.exchange.chunk(job, chunk)
 
     def fail(self, job: Job, error: TslError) -> None:
         """There is no answer."""
         self._counters.note(job, succeeded=False)
-        self._exchange.fail(job, error)
+        self.regions = ()
+        self.exchange.fail(job, error)
 
 
 def _names(params: Params) -> tuple[str, str]:

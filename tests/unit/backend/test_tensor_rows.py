@@ -125,12 +125,6 @@ def test_an_output_that_is_not_there_is_named():
     assert "'z'" in str(answer)
 
 
-@pytest.mark.parametrize("key", ["shared_memory_region"])
-def test_what_is_not_there_is_refused(key):
-    with pytest.raises(InvalidInput, match=key):
-        run([row(tensor(data=[5], parameters={key: 1}))])
-
-
 @pytest.mark.parametrize(
     ("value", "declared", "datatype", "raw"),
     [

@@ -12,6 +12,7 @@ from tsl.frontend.http_api.routes import (
     metrics_routes,
     open_inference_routes,
     platform_routes,
+    shared_memory_routes,
     workflow_inference_routes,
     workflow_management_routes,
 )
@@ -37,6 +38,7 @@ COMMON = common_routes(DESCRIPTIONS, Api("health"))
 INFERENCE = inference_routes(Api("inference"), Api("tensors"), Api("health"), DESCRIPTIONS)
 INFERENCE += open_inference_routes(Api("tensors"), Api("generate"), Api("health"), DESCRIPTIONS)
 MANAGEMENT = management_routes(Api("management"), Api("health"), DESCRIPTIONS)
+INFERENCE += shared_memory_routes(Api("regions"))
 INFERENCE += workflow_inference_routes(Api("workflows"), DESCRIPTIONS)
 MANAGEMENT += workflow_management_routes(Api("workflows"))
 METRICS = metrics_routes(Api("metrics"))
@@ -101,6 +103,12 @@ W = {"workflow_name": "w"}
         ("GET", "/v2/models/m/stats", "tensors.statistics", M),
         ("POST", "/v2/models/m/versions/2/infer", "tensors.infer", V),
         ("POST", "/v2/repository/index", 404, {}),
+        ("GET", "/v2/systemsharedmemory/status", "regions.status", {}),
+        ("GET", "/v2/systemsharedmemory/region/r/status", "regions.status", {"region": "r"}),
+        ("POST", "/v2/systemsharedmemory/region/r/register", "regions.register", {"region": "r"}),
+        ("POST", "/v2/systemsharedmemory/unregister", "regions.unregister", {}),
+        ("GET", "/v2/systemsharedmemory/unregister", 405, {}),
+        ("POST", "/v2/cudasharedmemory/region/r/register", "regions.cuda_register", {"region": "r"}),
         ("GET", "/v2", "tensors.server", {}),
         ("GET", "/v2/health/live", "health.v2_live", {}),
         ("GET", "/v2/health/ready", "health.v2_ready", {}),
