@@ -117,7 +117,7 @@ class Registry(dict):
 
 def _model(name, handler, envelope, input_format):
     config = SimpleNamespace(
-        input_format=input_format, yaml={}, device_type="cpu", sequence_batching=None
+        input_format=input_format, yaml={}, device_type="cpu", sequence_batching=False
     )
     return SimpleNamespace(
         version=SimpleNamespace(name=name, version="1.0", config=config, is_function=False),
