@@ -18,6 +18,7 @@ from http_client import HttpPlay, request
 from tsl.backend.envelopes import load_envelope
 from tsl.backend.service import Service
 from tsl.backend.streaming import ReplyStream
+from tsl.frontend.grpc_api.call_id import begin_call
 from tsl.frontend.grpc_api.open_inference import OpenInferenceService
 from tsl.frontend.grpc_api.protos import open_inference_pb2 as pb
 from tsl.frontend.http_api.open_inference import OpenInferenceApi
@@ -191,6 +192,7 @@ class TensorPlay:
         rpc = SimpleNamespace(peer=lambda: peer, time_remaining=lambda: None)
         data = message.SerializeToString()  # as it comes from the wire
         received = type(message).FromString(data)
+        begin_call()
         return self._loop.run_until_complete(getattr(self._service, method)(received, rpc))
 
     def infer_grpc(self, message, **options):
