@@ -39,11 +39,13 @@ from .http_api.routes import (
     open_inference_routes,
     platform_routes,
     repository_routes,
+    settings_routes,
     shared_memory_routes,
     token_routes,
     workflow_inference_routes,
     workflow_management_routes,
 )
+from .http_api.runtime_settings import RuntimeSettingsApi
 from .http_api.shared_memory import SharedMemoryApi
 from .http_api.token import TokenApi
 from .http_api.workflows import WorkflowInference, WorkflowManagement
@@ -266,6 +268,7 @@ class _Apis:
         self._inference = InferenceApi(registry)
         names = sequence_names_of(config)
         self._tensors = OpenInferenceApi(registry, open_inference, names)
+        self._settings = RuntimeSettingsApi(open_inference.log, open_inference.trace)
         self._generate = GenerateApi(registry, open_inference, names, config.service_envelope or "")
         self._shared_memory = SharedMemoryApi(open_inference.shared_memory)
         self._health = HealthApi(registry)
@@ -292,7 +295,7 @@ class _Apis:
             groups[Permission.INFERENCE] = [
                 *first,
                 *inference_routes(self._inference, self._tensors, self._health, descriptions),
-                *self._open_inference_routes(descriptions),
+                *self._open_inference_routes(descriptions, names),
                 *workflow_inference_routes(self._workflow_inference, descriptions),
                 *last,
             ]
@@ -301,7 +304,10 @@ class _Apis:
                 self._management, self._health, descriptions
             ) + workflow_management_routes(self._workflow_management)
             if self._open_inference:
-                groups[Permission.MANAGEMENT] += repository_routes(self._repository)
+                groups[Permission.MANAGEMENT] += [
+                    *repository_routes(self._repository),
+                    *settings_routes(self._settings, may_change=True),
+                ]
             if self._authorizer is not None:
                 groups[Permission.RENEWAL] = token_routes(TokenApi(self._authorizer))
         metrics = metrics_routes(self._metrics)
@@ -311,12 +317,16 @@ class _Apis:
             routes += self._protected(None, metrics)
         return Router(routes, self._refusal(names))
 
-    def _open_inference_routes(self, descriptions: ApiDescriptions) -> list[Route]:
+    def _open_inference_routes(
+        self, descriptions: ApiDescriptions, names: tuple[str, ...]
+    ) -> list[Route]:
         if not self._open_inference:
             return []
+        may_change = None if "management" in names else False
         return [
             *open_inference_routes(self._tensors, self._generate, self._health, descriptions),
             *shared_memory_routes(self._shared_memory),
+            *settings_routes(self._settings, may_change=may_change),
         ]
 
     def _protected(self, permission: Permission | None, routes: list[Route]) -> list[Route]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tsl.protocol.tensors import DATATYPES
 
 from .registry import ModelRegistry, ServedModel
+from .runtime_settings import LogControl, TraceControl
 from .shared_memory import SharedMemory
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ EXTENSIONS: Final = (
     "binary_tensor_data",
     "classification",
     "generate",
+    "logging",
     "model_configuration",
     "model_repository",
     "parameters",
@@ -71,11 +73,17 @@ class OpenInference:
     Args:
         registry: what is served.
         shared_memory: the regions that clients have registered.
+
+    Attributes:
+        log: the server's log, which the logging extension is about.
+        trace: traces, which the trace extension is about.
     """
 
     def __init__(self, registry: ModelRegistry, shared_memory: SharedMemory) -> None:
         self._registry = registry
         self.shared_memory = shared_memory
+        self.log = LogControl()
+        self.trace = TraceControl(registry)
         self._counters: dict[tuple[str, str], ModelCounters] = {}
 
     def counters(self, served: ServedModel) -> ModelCounters:

@@ -26,6 +26,7 @@ from .call_id import new_job_id
 from .calls import Outbox, StreamCall, UnaryCall
 from .inference import MAX_CONCURRENT, submit
 from .protos import open_inference_pb2 as pb
+from .setting_messages import log_response, log_values, trace_response
 from .shared_memory import SharedMemoryCalls, regions_of
 from .tensor_messages import parameter_values, parts_of, response_of, wants_raw
 
@@ -255,10 +256,35 @@ class OpenInferenceService(SharedMemoryCalls):
         await self._managed().unload(_name(request.model_name))
         return pb.RepositoryModelUnloadResponse()
 
+    # -- settings of the server ----------------------------------------------------------------------
+
+    async def log_settings(
+        self, request: pb.LogSettingsRequest, rpc: Rpc
+    ) -> pb.LogSettingsResponse:
+        """The log's settings, and changes of them."""
+        del rpc
+        settings = self._protocol.log.settings()
+        if request.settings:
+            self._managed()
+            settings = self._protocol.log.update(log_values(request))
+        return log_response(settings)
+
+    async def trace_setting(
+        self, request: pb.TraceSettingRequest, rpc: Rpc
+    ) -> pb.TraceSettingResponse:
+        """The settings of traces, of which there are none."""
+        del rpc
+        settings = self._protocol.trace.settings(request.model_name)
+        if request.settings:
+            self._managed()
+            wanted = {name: [*each.value] for name, each in request.settings.items()}
+            settings = self._protocol.trace.update(wanted, request.model_name)
+        return trace_response(settings)
+
     def _managed(self) -> ModelRepository:
         if self._repository is None:
             raise Forbidden(
-                "The model repository is managed on another port.",
+                "Models and settings are managed on another port.",
                 hint="Call the address of grpc_management_port.",
             )
         return self._repository

@@ -28,7 +28,7 @@ class RepositoryApi:
     def index(self, exchange: Exchange, params: Params) -> None:
         """``/v2/repository/index``; ``{"ready": true}`` for what can be used only."""
         del params
-        ready_only = _document(exchange).get("ready") is True
+        ready_only = document_of(exchange).get("ready") is True
         self._operations.run(exchange, self._index(exchange, ready_only=ready_only))
 
     async def _index(self, exchange: Exchange, *, ready_only: bool) -> None:
@@ -36,7 +36,7 @@ class RepositoryApi:
 
     def load(self, exchange: Exchange, params: Params) -> None:
         """``/v2/repository/models/{model_name}/load``."""
-        parameters = _document(exchange).get("parameters") or {}
+        parameters = document_of(exchange).get("parameters") or {}
         if not isinstance(parameters, dict):
             raise InvalidRequest("The parameters of the request must be a JSON object.")
         self._operations.run(exchange, self._load(exchange, params["model_name"], parameters))
@@ -54,8 +54,12 @@ class RepositoryApi:
         exchange.respond_json({})
 
 
-def _document(exchange: Exchange) -> dict[str, Any]:
-    """The JSON object of a request; none counts as an empty one."""
+def document_of(exchange: Exchange) -> dict[str, Any]:
+    """The JSON object of a request; none counts as an empty one.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
     if not exchange.request.body:
         return {}
     try:

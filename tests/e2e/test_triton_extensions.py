@@ -8,7 +8,7 @@ import pytest
 import requests
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from serving import RunningServer, workers
+from serving import RunningServer, eventually, workers
 from tritonclient.utils import InferenceServerException
 
 from tsl.frontend.grpc_api.protos import inference_pb2
@@ -276,3 +276,79 @@ def test_requests_that_are_not_valid_are_refused(server, method, document, statu
 def test_unknown_models_generate_nothing(server):
     assert post(server, "nobody/generate", {"text_input": "a"}).status_code == 404
     assert post(server, "talking/versions/9/generate_stream", {}).status_code == 404
+
+
+# -- log and trace settings
+
+
+@pytest.fixture(params=["http", "grpc"])
+def manager(request, server, addresses):
+    """A client of one transport at the management port."""
+    if request.param == "http":
+        made = triton_http.InferenceServerClient(server.management.removeprefix("http://"))
+    else:
+        made = triton_grpc.InferenceServerClient(addresses[1])
+    with made as client:
+        yield client
+
+
+def as_dict(answer):
+    """Settings of either transport, by name."""
+    if isinstance(answer, dict):
+        return answer
+    values = {}
+    for name, each in answer.settings.items():
+        choice = hasattr(each, "value") or each.WhichOneof("parameter_choice")
+        values[name] = list(each.value) if choice is True else getattr(each, choice)
+    return values
+
+
+def test_the_log_is_changed_while_the_server_runs(server, manager, triton):
+    _, client = triton
+    assert as_dict(client.get_log_settings()) == {
+        "log_file": "",
+        "log_info": True,
+        "log_warning": True,
+        "log_error": True,
+        "log_verbose_level": 0,
+        "log_format": "default",
+    }
+    seen = server.log("ts_log.log").count("log settings are now")
+
+    changed = as_dict(manager.update_log_settings({"log_warning": False}))
+    silent = as_dict(client.get_log_settings())
+    manager.update_log_settings({"log_warning": True})  # tells of itself; the one before cannot
+
+    assert changed["log_warning"] is silent["log_warning"] is False
+    eventually(
+        lambda: server.log("ts_log.log").count("log settings are now") > seen, "it is logged"
+    )
+    assert "'log_warning': False" not in server.log("ts_log.log")
+
+
+def test_settings_that_are_fixed_say_so(manager, triton):
+    _, client = triton
+
+    with pytest.raises(InferenceServerException, match="log_file"):
+        manager.update_log_settings({"log_file": "/tmp/other"})
+    with pytest.raises(InferenceServerException, match="no traces"):
+        manager.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]})
+    with pytest.raises(InferenceServerException, match="another port"):
+        client.update_log_settings({"log_info": False})
+    with pytest.raises(InferenceServerException, match="another port"):
+        client.update_trace_settings(settings={"trace_rate": "1000"})
+
+
+def test_traces_are_off(manager, triton):
+    _, client = triton
+
+    for settings in (
+        client.get_trace_settings(),
+        client.get_trace_settings("scores"),
+        manager.update_trace_settings("scores", {"trace_level": ["OFF"], "trace_rate": None}),
+    ):
+        values = as_dict(settings)
+        assert values["trace_level"] == ["OFF"]
+        assert values["trace_rate"] in ("1000", ["1000"])
+    with pytest.raises(InferenceServerException, match="nobody"):
+        client.get_trace_settings("nobody")

@@ -14,6 +14,7 @@ from ..open_inference import OpenInferenceApi
 from ..openapi import ApiDescriptions
 from ..repository import RepositoryApi
 from ..router import Endpoint, Operation, Route
+from ..runtime_settings import RuntimeSettingsApi
 from .schemas import run_operation
 
 _OBJECT: Final[dict[str, Any]] = {"type": "object"}
@@ -82,6 +83,30 @@ def repository_routes(api: RepositoryApi) -> list[Route]:
         )
         for path, endpoint, name, summary, responses in endpoints
     ]
+
+
+def settings_routes(api: RuntimeSettingsApi, *, may_change: bool | None) -> list[Route]:
+    """Log and trace settings.
+
+    Args:
+        api: the endpoints.
+        may_change: whether callers of this listener may change them; None where another table of
+            the same listener has that.
+    """
+    paths = (
+        ("/v2/logging", api.log, api.update_log, "v2LogSettings", "log"),
+        ("/v2/trace/setting", api.trace, api.update_trace, "v2TraceSettings", "trace"),
+        (f"{_MODEL}/trace/setting", api.trace, api.update_trace, "v2ModelTraceSettings", "trace"),
+    )
+    routes = []
+    for path, show, change, name, kind in paths:
+        methods: dict[str, Endpoint] = {"GET": show}
+        if may_change is not None:
+            methods["POST"] = change if may_change else api.refuse
+        summary = f"The {kind} settings; POST changes some, on the management listener."
+        operation = Operation(id=name, summary=summary, responses=_FOUND, answer=_OBJECT)
+        routes.append(Route(path=path, methods=methods, operations={"get": operation}))
+    return routes
 
 
 def _get(path: str, endpoint: Endpoint, operation_id: str, summary: str) -> Route:
