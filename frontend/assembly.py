@@ -42,6 +42,7 @@ from .http_api.routes import (
     settings_routes,
     shared_memory_routes,
     token_routes,
+    v1_routes,
     workflow_inference_routes,
     workflow_management_routes,
 )
@@ -292,6 +293,8 @@ class _Apis:
                 health_route=self._health_route,
                 predict_route=self._predict_route,
             )
+            if "management" in names:  # one port for both is TorchServe's management port, too
+                first += v1_routes(self._health, self._health.v1_model)
             groups[Permission.INFERENCE] = [
                 *first,
                 *inference_routes(self._inference, self._tensors, self._health, descriptions),

@@ -71,6 +71,16 @@ class HealthApi:
         served = self._registry.get(params["model_name"])
         exchange.respond_json({"name": served.version.name, "ready": served.pool.ready_count > 0})
 
+    def v1_ready(self, exchange: Exchange, params: Params) -> None:
+        """The same on the inference listener, as KServe's own servers say it: 503 while it cannot.
+
+        TorchServe has this path on its management listener, and always answers 200.
+        """
+        served = self._registry.get(params["model_name"])
+        ready = served.pool.ready_count > 0
+        document = {"name": served.version.name, "ready": ready}
+        exchange.respond_json(document, 200 if ready else NOT_READY)
+
     def v2_live(self, exchange: Exchange, params: Params) -> None:
         """``/v2/health/live``: this server answers."""
         del params

@@ -6,6 +6,7 @@ look at it. An alias has no `Operation` and stays out of the description.
 
 from .common import common_routes, metrics_routes
 from .inference import inference_routes, platform_routes
+from .kserve import v1_routes
 from .management import management_routes, token_routes
 from .open_inference import open_inference_routes, repository_routes, settings_routes
 from .shared_memory import shared_memory_routes
@@ -22,6 +23,7 @@ __all__ = [
     "settings_routes",
     "shared_memory_routes",
     "token_routes",
+    "v1_routes",
     "workflow_inference_routes",
     "workflow_management_routes",
 ]

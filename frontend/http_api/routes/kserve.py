@@ -8,7 +8,7 @@ from ..health import HealthApi
 from ..inference import InferenceApi
 from ..open_inference import OpenInferenceApi
 from ..openapi import ApiDescriptions
-from ..router import Operation, Route
+from ..router import Endpoint, Operation, Route
 from .schemas import run_operation
 
 _NAMES: Final[dict[str, Any]] = {
@@ -49,7 +49,7 @@ def kserve_routes(
             methods={"OPTIONS": options, "*": inference.v1_explain},
             operations={"post": run_operation("kserveV1Explain", "Explain an answer (KServe v1).")},
         ),
-        *v1_routes(health),
+        *v1_routes(health, health.v1_ready),
         Route(
             path="/v2/models/{model_name}/infer",
             methods={"OPTIONS": options, "*": open_inference.infer},
@@ -63,8 +63,13 @@ def kserve_routes(
     ]
 
 
-def v1_routes(health: HealthApi) -> list[Route]:
-    """Which models there are, and whether one can be used; both listeners have it."""
+def v1_routes(health: HealthApi, readiness: Endpoint) -> list[Route]:
+    """Which models there are, and whether one can be used; both listeners have it.
+
+    Args:
+        health: which models there are.
+        readiness: says whether one can be used.
+    """
     return [
         Route(
             path="/v1/models",
@@ -80,7 +85,7 @@ def v1_routes(health: HealthApi) -> list[Route]:
         ),
         Route(
             path="/v1/models/{model_name}",
-            methods={"GET": health.v1_model, "HEAD": health.v1_model},
+            methods={"GET": readiness, "HEAD": readiness},
             operations={
                 "get": Operation(
                     id="kserveV1Ready",

@@ -174,7 +174,7 @@ def management_routes(
                 )
             },
         ),
-        *v1_routes(health),
+        *v1_routes(health, health.v1_model),
     ]
 
 

@@ -47,6 +47,7 @@ def ask(target, **models):
             Route(path="/", methods={"GET": api.alive}),
             Route(path="/v1/models", methods={"GET": api.v1_models}),
             Route(path="/v1/models/{model_name}", methods={"GET": api.v1_model}),
+            Route(path="/ready/{model_name}", methods={"GET": api.v1_ready}),
             Route(path="/v2/health/live", methods={"*": api.v2_live}),
             Route(path="/v2/health/ready", methods={"*": api.v2_ready}),
         ]
@@ -94,6 +95,8 @@ def test_any_other_query_is_ignored(query):
         ("/", (200, {"status": "alive"})),
         ("/v1/models/a", (200, {"name": "a", "ready": True})),
         ("/v1/models/b", (200, {"name": "b", "ready": False})),
+        ("/ready/a", (200, {"name": "a", "ready": True})),
+        ("/ready/b", (503, {"name": "b", "ready": False})),
         ("/v2/health/live", (200, {"live": True})),
         ("/v2/health/ready", (503, {"ready": False})),
     ],

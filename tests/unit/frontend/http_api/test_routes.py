@@ -13,6 +13,7 @@ from tsl.frontend.http_api.routes import (
     open_inference_routes,
     platform_routes,
     shared_memory_routes,
+    v1_routes,
     workflow_inference_routes,
     workflow_management_routes,
 )
@@ -42,11 +43,12 @@ INFERENCE += shared_memory_routes(Api("regions"))
 INFERENCE += workflow_inference_routes(Api("workflows"), DESCRIPTIONS)
 MANAGEMENT += workflow_management_routes(Api("workflows"))
 METRICS = metrics_routes(Api("metrics"))
+V1 = v1_routes(Api("health"), Api("health").v1_model)
 
 ROUTERS = {
     "inference": Router(COMMON + INFERENCE),
     "management": Router(common_routes(DESCRIPTIONS, None) + MANAGEMENT),
-    "shared": Router(COMMON + INFERENCE + MANAGEMENT + METRICS),
+    "shared": Router(COMMON + V1 + INFERENCE + MANAGEMENT + METRICS),
 }
 
 
@@ -89,8 +91,8 @@ W = {"workflow_name": "w"}
         ("POST", "/v1/models/m:explain", "inference.v1_explain", M),
         ("GET", "/v1/models", "health.v1_models", {}),
         ("POST", "/v1/models", 405, {}),
-        ("GET", "/v1/models/m", "health.v1_model", M),
-        ("HEAD", "/v1/models/m", "health.v1_model", M),
+        ("GET", "/v1/models/m", "health.v1_ready", M),
+        ("HEAD", "/v1/models/m", "health.v1_ready", M),
         ("POST", "/v1/models/m", 405, {}),
         ("POST", "/v1/models/m:verb", 404, {}),
         ("POST", "/v1/models/m/2:predict", 404, {}),
