@@ -105,9 +105,21 @@ class StreamCall:
 
     Args:
         stats: counts the answer, when it begins.
+
+    Attributes:
+        is_stream: the handler streams; set with the first piece.
     """
 
-    __slots__ = ("_error", "_has_begun", "_has_ended", "_held", "_pieces", "_ready", "_stats")
+    __slots__ = (
+        "_error",
+        "_has_begun",
+        "_has_ended",
+        "_held",
+        "_pieces",
+        "_ready",
+        "_stats",
+        "is_stream",
+    )
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -117,6 +129,7 @@ class StreamCall:
         self._held: JobLine | None = None
         self._has_begun = False
         self._has_ended = False
+        self.is_stream = False
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The pieces in order, until the last one.
@@ -149,6 +162,7 @@ class StreamCall:
 
     def chunk(self, job: Job, chunk: Chunk) -> None:
         """A piece."""
+        self.is_stream = True
         self._begin(job)
         self._pieces.append(bytes(chunk.body))
         self._ready.set()

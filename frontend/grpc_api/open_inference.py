@@ -29,6 +29,7 @@ from .protos import open_inference_pb2 as pb
 from .setting_messages import log_response, log_values, trace_response
 from .shared_memory import SharedMemoryCalls, regions_of
 from .tensor_messages import parameter_values, parts_of, response_of, wants_raw
+from .turns import Turn, Turns
 
 _WANTS_FINAL: Final = "triton_enable_empty_final_response"
 _IS_FINAL: Final = "triton_final_response"
@@ -134,7 +135,7 @@ class OpenInferenceService(SharedMemoryCalls):
     async def model_stream_infer(
         self, requests: AsyncIterator[pb.ModelInferRequest], rpc: Rpc
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
-        """Answers to many requests as they are ready, any number to each; errors among them."""
+        """Answers to many requests, any number to each; errors among them. See `turns`."""
         answers: Outbox[pb.ModelStreamInferResponse] = Outbox()
         reading = asyncio.create_task(self._answer_all(requests, rpc, answers))
         reading.add_done_callback(lambda _: answers.close())
@@ -153,14 +154,19 @@ class OpenInferenceService(SharedMemoryCalls):
         answers: Outbox[pb.ModelStreamInferResponse],
     ) -> None:
         room = asyncio.Semaphore(MAX_CONCURRENT)
+        turns = Turns()
         async with asyncio.TaskGroup() as group:
             async for request in requests:
                 await room.acquire()
-                task = group.create_task(self._answer(request, rpc, answers))
+                task = group.create_task(self._answer(request, rpc, answers, turns.take()))
                 task.add_done_callback(lambda _: room.release())
 
     async def _answer(
-        self, request: pb.ModelInferRequest, rpc: Rpc, answers: Outbox[pb.ModelStreamInferResponse]
+        self,
+        request: pb.ModelInferRequest,
+        rpc: Rpc,
+        answers: Outbox[pb.ModelStreamInferResponse],
+        turn: Turn,
     ) -> None:
         call = StreamCall(self._stats)
         job: Job | None = None
@@ -170,6 +176,10 @@ class OpenInferenceService(SharedMemoryCalls):
             job = self._submit(served, request, call, rpc.time_remaining(), attached)
             async with aclosing(call.pieces()) as pieces:
                 async for piece in pieces:
+                    if call.is_stream:
+                        turn.leave()
+                    else:
+                        await turn.come()
                     if piece:
                         response = _response(served, request, piece)
                         await answers.put(pb.ModelStreamInferResponse(infer_response=response))
@@ -177,12 +187,15 @@ class OpenInferenceService(SharedMemoryCalls):
                 await answers.put(_final(served, request))
             self._protocol.counters(served).note(job, succeeded=True)
         except TslError as error:
+            if not call.is_stream:
+                await turn.come()
             response = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             answer = pb.ModelStreamInferResponse(error_message=str(error), infer_response=response)
             await answers.put(answer)
             if job is not None:
                 self._protocol.counters(served).note(job, succeeded=False)
         finally:
+            turn.leave()
             call.release()
             if job is not None:
                 job.cancel()

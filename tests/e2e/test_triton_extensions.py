@@ -1,6 +1,7 @@
 """Triton's extensions of the Open Inference Protocol, as its client library uses them."""
 
 import json
+import queue
 
 import grpc
 import numpy as np
@@ -169,6 +170,52 @@ def test_classes_in_place_of_scores(triton):
 def extensions(client):
     answer = client.get_server_metadata()
     return answer["extensions"] if isinstance(answer, dict) else answer.extensions
+
+
+# -- streams
+
+
+def test_answers_of_a_stream_have_the_order_of_the_requests(addresses):
+    """The model of the second request is quicker; that of the last but one streams."""
+    answers = queue.Queue()
+    talk = tensor(triton_grpc, "text_input", [b"one two"], "BYTES")
+    with triton_grpc.InferenceServerClient(addresses[0]) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for number, (model, made) in enumerate(
+            (
+                ("talking", tensor(triton_grpc, "sleep_ms", [300])),
+                ("scores", tensor(triton_grpc, "x", [1])),
+                ("nobody", tensor(triton_grpc, "x", [1])),
+                ("talking", talk),
+                ("scores", tensor(triton_grpc, "x", [1])),
+            )
+        ):
+            client.async_stream_infer(model, [made], request_id=str(number))
+        got = [answers.get(timeout=20) for _ in range(6)]
+        client.stop_stream()
+
+    ids = [(error and "error") or result.get_response().id for result, error in got]
+    assert ids[:3] == ["0", "1", "error"]
+    assert sorted(ids[3:]) == ["3", "3", "4"]
+    words = [result.as_numpy("text_output") for result, _ in got[3:]]
+    assert [each.item() for each in words if each is not None] == [b"one ", b"two "]
+
+
+def test_an_error_behind_intermediate_answers_is_a_message(over_grpc):
+    answers = queue.Queue()
+    made = tensor(triton_grpc, "text_input", [b"one two"], "BYTES")
+    over_grpc.start_stream(lambda result, error: answers.put((result, error)))
+    try:
+        over_grpc.async_stream_infer("talking", [made], parameters={"fail_after": 1})
+        (word, _), (_, error) = answers.get(timeout=20), answers.get(timeout=20)
+        over_grpc.async_stream_infer("scores", [tensor(triton_grpc, "x", [7])])
+        after, _ = answers.get(timeout=20)
+    finally:
+        over_grpc.stop_stream()
+
+    assert word.as_numpy("text_output").item() == b"one "
+    assert error.message()
+    assert after.as_numpy("x").tolist() == [7]
 
 
 # -- generate
