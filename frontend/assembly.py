@@ -308,7 +308,7 @@ class _Apis:
             ) + workflow_management_routes(self._workflow_management)
             if self._open_inference:
                 groups[Permission.MANAGEMENT] += [
-                    *repository_routes(self._repository),
+                    *repository_routes(self._repository, may_change=True),
                     *settings_routes(self._settings, may_change=True),
                 ]
             if self._authorizer is not None:
@@ -325,11 +325,16 @@ class _Apis:
     ) -> list[Route]:
         if not self._open_inference:
             return []
-        may_change = None if "management" in names else False
-        return [
+        routes = [
             *open_inference_routes(self._tensors, self._generate, self._health, descriptions),
             *shared_memory_routes(self._shared_memory),
-            *settings_routes(self._settings, may_change=may_change),
+        ]
+        if "management" in names:  # the tables of that API have the rest
+            return [*routes, *settings_routes(self._settings, may_change=None)]
+        return [
+            *routes,
+            *repository_routes(self._repository, may_change=False),
+            *settings_routes(self._settings, may_change=False),
         ]
 
     def _protected(self, permission: Permission | None, routes: list[Route]) -> list[Route]:

@@ -7,7 +7,7 @@ unloaded by unregistering all its versions.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tsl.model_store import ModelStore, default_name
@@ -34,13 +34,18 @@ class ModelRepository:
         self._registry = registry
         self._calls = calls
 
-    async def index(self, *, ready_only: bool = False) -> list[dict[str, Any]]:
+    async def index(
+        self, *, ready_only: bool = False, served_only: bool = False
+    ) -> list[dict[str, Any]]:
         """Every version that is served, and the archives that are not.
 
         Args:
             ready_only: leave out what cannot be used now.
+            served_only: leave out archives; what is in the store is not every caller's business.
         """
-        archives = await asyncio.to_thread(self._store.list_start_models, "all")
+        archives: Sequence[tuple[Any, str]] = ()
+        if not served_only:
+            archives = await asyncio.to_thread(self._store.list_start_models, "all")
         served = [each for each in self._registry if not each.version.is_function]
         entries = []
         for each in served:

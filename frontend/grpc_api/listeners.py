@@ -77,10 +77,10 @@ class GrpcApis:
         if config.ts_open_inference_protocol:
             service = OPEN_INFERENCE.services_by_name["GRPCInferenceService"]
             for handlers, names, context, manages in zip(
-                self._handlers, self._names, contexts, (None, repository), strict=True
+                self._handlers, self._names, contexts, (False, True), strict=True
             ):
                 servicer = OpenInferenceService(
-                    registry, open_inference, stats, manages, sequence_names
+                    registry, open_inference, stats, repository, sequence_names, manages=manages
                 )
                 for name in (service.full_name, STANDARD_NAME):
                     handlers.append(handlers_of(service, servicer, context, name))

@@ -44,9 +44,9 @@ class OpenInferenceService(SharedMemoryCalls):
         registry: what is served.
         protocol: the documents.
         stats: counts jobs and answers.
-        repository: loads and unloads models; None on the inference listener, whose callers may
-            not do that.
+        repository: loads and unloads models.
         sequence_names: headers that make a job part of a sequence.
+        manages: False on the inference listener, whose callers may change nothing.
     """
 
     def __init__(
@@ -54,10 +54,13 @@ class OpenInferenceService(SharedMemoryCalls):
         registry: ModelRegistry,
         protocol: OpenInference,
         stats: Stats,
-        repository: ModelRepository | None,
+        repository: ModelRepository,
         sequence_names: SequenceNames,
+        *,
+        manages: bool,
     ) -> None:
         super().__init__(protocol.shared_memory)
+        self._manages = manages
         self._sequence_names = sequence_names
         self._registry = registry
         self._protocol = protocol
@@ -250,7 +253,8 @@ class OpenInferenceService(SharedMemoryCalls):
     ) -> pb.RepositoryIndexResponse:
         """What there is, and whether it can be used."""
         del rpc
-        models = await self._managed().index(ready_only=request.ready)
+        served_only = not self._manages
+        models = await self._repository.index(ready_only=request.ready, served_only=served_only)
         return pb.RepositoryIndexResponse(models=models)
 
     async def repository_model_load(
@@ -295,7 +299,7 @@ class OpenInferenceService(SharedMemoryCalls):
         return trace_response(settings)
 
     def _managed(self) -> ModelRepository:
-        if self._repository is None:
+        if not self._manages:
             raise Forbidden(
                 "Models and settings are managed on another port.",
                 hint="Call the address of grpc_management_port.",

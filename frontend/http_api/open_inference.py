@@ -14,7 +14,7 @@ from tsl.protocol.frames import Chunk, Headers, Part, Reply, Row
 from tsl.protocol.tensors import INLINE_TYPE, TENSORS_PART, TENSORS_TYPE
 
 from ..jobs import Job
-from ..open_inference import ModelCounters, OpenInference
+from ..open_inference import ModelCounters, OpenInference, declared_tensors
 from ..open_inference_parameters import (
     SequenceNames,
     may_limit_time,
@@ -22,6 +22,7 @@ from ..open_inference_parameters import (
     sequence_of,
     timeout_of,
 )
+from ..raw_requests import with_document
 from ..registry import ModelRegistry, ServedModel
 from ..shared_memory import MARK, Region, names_in
 from ..timing import TimedJob
@@ -77,6 +78,8 @@ class OpenInferenceApi:
             body = decompress(coding, body, exchange.connection.context.limits.body_bytes)
             headers = _without(headers, _CODED)
         if header_length:
+            if header_length == b"0":
+                header_length, body = with_document(declared_tensors(served, "inputs"), body)
             takes_tensors = served.version.config.input_format == "tensors"
             parts = _cut(header_length, body, TENSORS_TYPE if takes_tensors else INLINE_TYPE)
             end = len(parts[0].body)
@@ -225,11 +228,6 @@ def _cut(header_length: bytes, body: bytes, content_type: str) -> list[Part]:
         raise InvalidRequest(
             "Inference-Header-Content-Length is not the size of the JSON document at the "
             "beginning of the body."
-        )
-    if length == 0:
-        raise InvalidRequest(
-            "A request of nothing but the bytes of a tensor is not supported.",
-            hint="Send a JSON document with name, shape and datatype before them.",
         )
     view = memoryview(body)
     return [

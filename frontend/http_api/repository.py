@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tsl.protocol.errors import InvalidRequest
+from tsl.protocol.errors import Forbidden, InvalidRequest
 
 from ..model_repository import ModelRepository
 from .exchange import Exchange
@@ -31,8 +31,26 @@ class RepositoryApi:
         ready_only = document_of(exchange).get("ready") is True
         self._operations.run(exchange, self._index(exchange, ready_only=ready_only))
 
-    async def _index(self, exchange: Exchange, *, ready_only: bool) -> None:
-        exchange.respond_json(await self._repository.index(ready_only=ready_only))
+    def served(self, exchange: Exchange, params: Params) -> None:
+        """The same on the inference listener: what is served, not what is in the store."""
+        del params
+        ready_only = document_of(exchange).get("ready") is True
+        work = self._index(exchange, ready_only=ready_only, served_only=True)
+        self._operations.run(exchange, work)
+
+    def refuse(self, exchange: Exchange, params: Params) -> None:
+        """Loading and unloading there."""
+        del exchange, params
+        raise Forbidden(
+            "Models are loaded and unloaded on another port.",
+            hint="Send this to management_address.",
+        )
+
+    async def _index(
+        self, exchange: Exchange, *, ready_only: bool, served_only: bool = False
+    ) -> None:
+        index = await self._repository.index(ready_only=ready_only, served_only=served_only)
+        exchange.respond_json(index)
 
     def load(self, exchange: Exchange, params: Params) -> None:
         """``/v2/repository/models/{model_name}/load``."""

@@ -340,7 +340,9 @@ def test_statistics_count_calls_by_this_protocol(triton):
 
 def test_the_repository_is_managed_on_the_management_ports(server, addresses, over_grpc):
     with pytest.raises(InferenceServerException, match="grpc_management_port"):
-        over_grpc.get_model_repository_index()
+        over_grpc.load_model("later")
+    served = {each.name for each in over_grpc.get_model_repository_index().models}
+    assert served == {"arrays", "plain"}
     address = server.management.removeprefix("http://")
     with (
         triton_http.InferenceServerClient(address) as http,

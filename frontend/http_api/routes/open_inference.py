@@ -62,18 +62,26 @@ def open_inference_routes(
     ]
 
 
-def repository_routes(api: RepositoryApi) -> list[Route]:
-    """The repository extension, for the management listener."""
+def repository_routes(api: RepositoryApi, *, may_change: bool) -> list[Route]:
+    """The repository extension.
+
+    Args:
+        api: the endpoints.
+        may_change: whether callers of this listener may load and unload models.
+    """
     changed = {
         "200": "Done.",
         "404": "There is no such model.",
         "405": "Registering and unregistering is switched off.",
         "500": "A worker cannot load the model.",
     }
+    index, load, unload = (
+        (api.index, api.load, api.unload) if may_change else (api.served, api.refuse, api.refuse)
+    )
     endpoints = (
-        ("index", api.index, "v2RepositoryIndex", "What there is.", {"200": "The index."}),
-        ("models/{model_name}/load", api.load, "v2Load", "Serve a model.", changed),
-        ("models/{model_name}/unload", api.unload, "v2Unload", "Stop serving it.", changed),
+        ("index", index, "v2RepositoryIndex", "What there is.", {"200": "The index."}),
+        ("models/{model_name}/load", load, "v2Load", "Serve a model.", changed),
+        ("models/{model_name}/unload", unload, "v2Unload", "Stop serving it.", changed),
     )
     return [
         Route(
