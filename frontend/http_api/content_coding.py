@@ -6,13 +6,14 @@ import zlib
 from typing import Final
 
 from tsl.protocol.errors import InvalidRequest, PayloadTooLarge
-from tsl.protocol.frames import Buffer
+from tsl.protocol.frames import Buffer, Headers
 
 MIN_COMPRESSED_BYTES: Final = 1024
 """Below this size compressing an answer is not worth anybody's time."""
 _LEVEL: Final = 1
 _WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}
 _EITHER: Final = 47
+_CODED: Final = (b"content-encoding", b"content-length")
 
 
 def decompress(coding: str, body: bytes, limit: int) -> bytes:
@@ -47,6 +48,26 @@ def decompress(coding: str, body: bytes, limit: int) -> bytes:
 
 
 _KNOWN: Final = "Use gzip or deflate."
+
+
+def decoded(headers: Headers, body: bytes, limit: int) -> tuple[Headers, bytes]:
+    """The headers and the content of a request that may be coded.
+
+    Args:
+        headers: as received; those of a coded body are left out of the result.
+        body: as received.
+        limit: bytes that the content may have.
+
+    Raises:
+        InvalidRequest, PayloadTooLarge: as `decompress`.
+    """
+    pairs = [*zip(headers[::2], headers[1::2], strict=True)]
+    codings = [value for name, value in pairs if name.lower() == b"content-encoding"]
+    if not codings:
+        return headers, body
+    kept = [pair for pair in pairs if pair[0].lower() not in _CODED]
+    content = decompress(codings[-1].decode("latin-1"), body, limit)
+    return [item for pair in kept for item in pair], content
 
 
 def coding_for(accepted: str) -> str:

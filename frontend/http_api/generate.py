@@ -15,6 +15,7 @@ from ..open_inference_parameters import SequenceNames, sequence_of, timeout_of
 from ..registry import ModelRegistry
 from ..timing import TimedJob
 from . import sse
+from .content_coding import decoded
 from .exchange import STREAMING, Exchange
 from .inference import deadline_of
 from .messages import TimedRequest
@@ -66,11 +67,12 @@ class GenerateApi:
         request = exchange.request
         served = self._registry.get(name, version)
         config = served.version.config
-        document = parse_request(request.body)
+        limit = exchange.connection.context.limits.body_bytes
+        headers, body = decoded(request.headers, request.body, limit)
+        document = parse_request(body)
         form = Form.of(config.input_format, self._envelope)
         made = model_input(document, form, declared_tensors(served, "inputs"))
         parameters = {**document, **(document.get("parameters") or {})}
-        headers = request.headers
         if config.sequence_batching:
             headers = [*headers, *sequence_of(parameters, self._sequence_names)]
         limits = [each for each in (served.client_timeout_s, timeout_of(parameters)) if each]

@@ -208,6 +208,21 @@ def test_an_envelope_of_json_takes_binary_tensors_too(triton):
     assert result.as_numpy("x").tolist() == [1, 2, 3, 4]  # the envelope flattens
 
 
+def test_an_envelope_of_json_ranks_classes_too(triton):
+    library, client = triton
+    asked = library.InferRequestedOutput("x", class_count=2)
+
+    result = client.infer(
+        "plain", [tensor(library, "x", np.array([5, 7, 6], np.int64))], outputs=[asked]
+    )
+
+    classes = result.as_numpy("x").tolist()  # in a JSON answer they are text
+    assert [each.decode() if isinstance(each, bytes) else each for each in classes] == [
+        "7:1",
+        "6:2",
+    ]
+
+
 # -- typed contents
 
 

@@ -1,5 +1,6 @@
 """Triton's extensions of the Open Inference Protocol, as its client library uses them."""
 
+import gzip
 import json
 import queue
 
@@ -318,6 +319,15 @@ def test_requests_that_are_not_valid_are_refused(server, method, document, statu
 
     assert answer.status_code == status
     assert text in answer.json()["error"]
+
+
+def test_a_request_may_be_compressed(server):
+    url = f"{server.inference}/v2/models/talking/generate"
+    body = gzip.compress(b'{"text_input": "a", "whole": true}')
+
+    answer = requests.post(url, data=body, headers={"Content-Encoding": "gzip"}, timeout=20)
+
+    assert answer.json()["text_output"] == "a!"
 
 
 def test_unknown_models_generate_nothing(server):

@@ -7,8 +7,11 @@ import pytest
 
 from tsl.backend.arrays import output_of
 from tsl.backend.classification import class_text, classes_asked, labels_of, ranked
+from tsl.backend.context import Context
+from tsl.backend.envelopes import load_envelope
 from tsl.backend.ranking import classified
 from tsl.protocol.errors import InvalidInput, InvalidOutput
+from tsl.protocol.frames import Row
 from tsl.protocol.tensors import split_bytes
 
 
@@ -112,6 +115,24 @@ def test_no_classes_may_be_asked_for():
     )
 
     assert asked == {"c": 3}
+
+
+def test_behind_the_envelope_a_dict_of_labels_is_ranked(tmp_path):
+    (tmp_path / "index_to_name.json").write_text('{"3": "cat"}')
+    context = Context("m", str(tmp_path), None, 8, None, "0", model_yaml_config={})
+    tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}
+    ask = {"outputs": [{"name": "x", "parameters": {"classification": 1}}]}
+    rows = [{"body": {"inputs": [tensor], **more}} for more in (ask, {})]
+    context.begin_batch([Row("id", [], [], []) for _ in rows], None)
+
+    ranked, plain = load_envelope("kservev2")(
+        lambda data, context: [{"dog": 0.25, "cat": 0.5} for _ in data]
+    ).handle(rows, context)
+
+    assert ranked["outputs"] == [
+        {"name": "x", "datatype": "BYTES", "shape": [1], "data": ["0.500000:3:cat"]}
+    ]
+    assert plain["outputs"][0]["data"] == [{"dog": 0.25, "cat": 0.5}]
 
 
 def test_a_label_may_be_any_text():
