@@ -246,6 +246,34 @@ def test_settings_can_be_read_and_changed(triton):
     assert trace.get("settings", trace)["trace_level"] in (["OFF"], {"value": ["OFF"]})
 
 
+def test_a_stream_without_callbacks(server):
+    triton = Triton("grpc.aio", server)
+    text = np.array([b"one two"], object)
+
+    async def scenario():
+        async with over_grpc_aio.InferenceServerClient(triton.addresses[0]) as client:
+
+            async def requests():
+                for number in range(2):
+                    yield {
+                        "model_name": "talking",
+                        "inputs": [triton.tensor("text_input", text, "BYTES")],
+                        "request_id": str(number),
+                    }
+
+            found = []
+            async for result, error in client.stream_infer(requests(), stream_timeout=20):
+                assert error is None
+                word = result.as_numpy("text_output").item()
+                found.append((result.get_response().id, word))
+            return found
+
+    found = asyncio.run(scenario())
+
+    for number in ("0", "1"):
+        assert [word for each, word in found if each == number] == [b"one ", b"two "]
+
+
 # -- without a client
 
 
@@ -261,6 +289,12 @@ def test_a_body_may_be_nothing_but_a_tensor(server):
     (output,) = json.loads(answer.content[:length])["outputs"]
     assert (output["name"], output["datatype"], output["shape"]) == ("x", "FP32", [4000])
     assert answer.content[length:] == X.tobytes()
+
+
+def test_models_are_listed_by_name(server):
+    answer = requests.get(f"{server.inference}/v2/models", timeout=20)
+
+    assert answer.json() == {"models": ["arrays", "talking"]}
 
 
 def test_files_of_a_load_are_not_looked_at(server):

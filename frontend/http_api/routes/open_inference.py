@@ -39,6 +39,7 @@ def open_inference_routes(
         Route(path="/v2", methods={"*": api.server}),
         Route(path="/v2/health/live", methods={"*": health.v2_live}),
         Route(path="/v2/health/ready", methods={"*": health.v2_ready}),
+        _get("/v2/models", health.v1_models, "v2List", "The names of the models (KServe v2)."),
         _get("/v2/models/stats", api.statistics, "v2Statistics", "What was counted of all models."),
     ]
     for path, name in ((_MODEL, "v2"), (_VERSION, "version_v2")):
