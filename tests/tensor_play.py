@@ -151,7 +151,9 @@ class TensorPlay:
         ]
         self._router = Router(routes)
         self._body_bytes = body_bytes
-        self._service = OpenInferenceService(self.models, protocol, RecordingStats(), None, NAMES)
+        self._service = OpenInferenceService(
+            self.models, protocol, RecordingStats(), None, NAMES, manages=False
+        )
         self._loop = asyncio.new_event_loop()
         self.stage = None
 
