@@ -32,7 +32,8 @@ _SAGEMAKER_MODELS: Final = "opt/ml/models"
 _KSERVE_MOUNT: Final = "/mnt/models"
 _KSERVE_PORT: Final = 8080
 _ANY_HOST: Final = "http://0.0.0.0"
-_INNER_HOST: Final = "http://127.0.0.1"
+_INNER: Final = "127.0.0.1"
+_INNER_HOST: Final = f"http://{_INNER}"
 _INNER_PORTS: Final = (8081, 8082, 7070, 7071)
 
 
@@ -144,12 +145,19 @@ def _sagemaker(environ: Mapping[str, str], root: Path) -> dict[str, str]:
     settings = {
         "inference_address": outside,
         "metrics_address": f"{_INNER_HOST}:{metrics}",
+        "grpc_inference_address": _INNER,
         "grpc_inference_port": str(grpc[0]),
+        "grpc_management_address": _INNER,
         "grpc_management_port": str(grpc[1]),
         **_NO_TOKENS,
     }
+    workers = environ.get("SAGEMAKER_MODEL_SERVER_WORKERS", "")
+    if workers:
+        settings["default_workers_per_model"] = workers
     if environ.get("SAGEMAKER_MULTI_MODEL", "").lower() == "true":
         return settings | {
+            # The platform registers without a number, and asks at once.
+            "default_workers_per_model": workers or "1",
             "management_address": outside,
             "enable_model_api": "true",
             "model_store": str(root / _SAGEMAKER_MODELS),

@@ -1,5 +1,6 @@
 """What goes wrong around a server: each fault has a clear outcome, and the rest goes on."""
 
+import json
 import resource
 import shutil
 import signal
@@ -52,11 +53,11 @@ def test_an_archive_that_is_replaced_while_it_loads_is_the_old_or_the_new_one(ru
         (tmp_path / "2" / "marked.mar").replace(running.store / "marked.mar")
         assert first.result().status_code == 200
 
-    assert running.predict("marked").text == "loaded"
+    assert running.predict("marked").text == "1"
     assert running.manage("DELETE", "/models/marked").ok
     again = register(running, "marked.mar", initial_workers=1)
     assert again.status_code == 200
-    assert running.predict("marked").text == "loaded"
+    assert running.predict("marked").text == "2"
     assert running.manage("DELETE", "/models/marked").ok
 
 
@@ -105,3 +106,33 @@ def test_a_key_file_that_cannot_be_written_ends_the_start(server):
     assert "key_file.json" in server.output()
     assert "Traceback" not in server.output()
     assert [path.name for path in server.folder.glob(".key_file_*")] == []
+
+
+def test_a_new_key_that_cannot_be_written_is_an_error_and_the_old_one_stays_good(server):
+    """The disk is full when somebody asks for a new key: files cannot grow any more."""
+    server.properties |= {"disable_token_authorization": "false", "enable_model_api": "false"}
+    server.add("echo", "echo", **workers(1))
+    server.launch()
+    server.wait_started()
+    file = server.folder / "key_file.json"
+    keys = {name: entry["key"] for name, entry in json.loads(file.read_text()).items()}
+    eventually(lambda: ask(server, keys["inference"]).ok, "it serves")
+    before = file.read_bytes()
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+
+    answer = server.manage(
+        "GET", "/token?type=inference", headers={"Authorization": f"Bearer {keys['API']}"}
+    )
+
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    assert answer.status_code == 503
+    assert "stays good" in answer.json()["message"]
+    assert str(server.folder) not in answer.text
+    assert file.read_bytes() == before
+    assert ask(server, keys["inference"]).ok
+    assert list(server.folder.glob(".key_file_*")) == []
+    server.stop()
+
+
+def ask(server, key):
+    return server.predict("echo", b"x", headers={"Authorization": f"Bearer {key}"})

@@ -1,4 +1,7 @@
-"""Takes long to load: as many seconds as `model-config.yaml` says under ``load``."""
+"""Takes long to load: as many seconds as `model-config.yaml` says under ``load``.
+
+Answers what it says under ``mark``, or "loaded".
+"""
 
 import time
 from pathlib import Path
@@ -7,7 +10,8 @@ from pathlib import Path
 class Handler:
     def initialize(self, context):
         Path("loading").touch()
+        self.mark = context.model_yaml_config.get("mark", "loaded")
         time.sleep(context.model_yaml_config["load"])
 
     def handle(self, data, context):
-        return ["loaded"] * len(data)
+        return [self.mark] * len(data)

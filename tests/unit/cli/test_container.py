@@ -178,7 +178,9 @@ def test_sagemaker_gets_one_port_and_the_folder_of_its_model(tmp_path):
         "inference_address": "http://0.0.0.0:8080",
         "management_address": "http://127.0.0.1:8081",
         "metrics_address": "http://127.0.0.1:8082",
+        "grpc_inference_address": "127.0.0.1",
         "grpc_inference_port": "7070",
+        "grpc_management_address": "127.0.0.1",
         "grpc_management_port": "7071",
         "disable_token_authorization": "true",
         "config_snapshots": "False",
@@ -222,6 +224,14 @@ def test_sagemaker_registers_many_models_on_the_same_port(tmp_path):
     assert found["enable_model_api"] == "true"
     assert found["model_store"] == str(tmp_path / "opt/ml/models")
     assert found["load_models"] == ""
+    assert found["default_workers_per_model"] == "1"
+
+
+@pytest.mark.parametrize("mode", ["true", "false"])
+def test_sagemaker_may_say_how_many_workers(tmp_path, mode):
+    environ = {"SAGEMAKER_MULTI_MODEL": mode, "SAGEMAKER_MODEL_SERVER_WORKERS": "3"}
+
+    assert settings(["serve"], environ, tmp_path)["default_workers_per_model"] == "3"
 
 
 # -- Vertex AI
