@@ -13,80 +13,37 @@ import json
 import sys
 import tempfile
 import time
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
-import yaml
 
 from tsl.backend.worker import IDLE_S
-from tsl.cli.demo import build_demo
 
 from . import machine
+from .archives import picture
+from .peers.base import Running, Service, Work
+from .peers.demo import Demo
+from .peers.torchserve import MODEL
 from .processes import exit_on_sigterm
 from .report import measurements_table
-from .server import Server, serving
 
-NAME: Final = "imagenet"
-_CONFIG: Final = "model-config.yaml"
 _SETTLE_S: Final = 60.0
 _MB: Final = 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class DemoClassifier:
-    """The demo's archive with other settings.
-
-    Attributes:
-        workers: at start.
-        shares: whether the workers share the weights.
-        batch_size: images that share a forward pass at most.
-    """
-
-    workers: int
-    shares: bool
-    batch_size: int
-
-    def write_archive(self, folder: Path) -> None:
-        """Write ``imagenet.mar``."""
-        with tempfile.TemporaryDirectory() as name:
-            demo = build_demo(Path(name), lambda line: None)
-            source = demo.model_store / f"{NAME}.mar"
-            with zipfile.ZipFile(source) as old, zipfile.ZipFile(folder / source.name, "w") as new:
-                for member in old.namelist():
-                    content = old.read(member)
-                    if member == _CONFIG:
-                        settings = {**yaml.safe_load(content), **self._settings()}
-                        content = yaml.safe_dump(settings).encode()
-                    new.writestr(member, content)
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "minWorkers": self.workers,
-            "maxWorkers": self.workers,
-            "shareModel": self.shares,
-            "batchSize": self.batch_size,
-        }
-
-
-def picture() -> bytes:
-    """The picture of the demo."""
-    with tempfile.TemporaryDirectory() as name:
-        return build_demo(Path(name), lambda line: None).image.read_bytes()
-
-
-def worker_pids(server: Server, count: int) -> list[int]:
+def worker_pids(server: Running, count: int) -> list[int]:
     """The workers' process ids, as soon as so many are ready.
 
     Raises:
         SystemExit: they are not, within a minute.
     """
+    manage = server.launch.manage
+    assert manage is not None
     deadline = time.monotonic() + _SETTLE_S
     while time.monotonic() < deadline:
-        (description,) = server.manage("GET", f"/models/{NAME}")
+        (description,) = manage("GET", f"/models/{MODEL}")
         ready = [each for each in description["workers"] if each["status"] == "READY"]
         if len(ready) == count:
             return [int(each["pid"]) for each in ready]
@@ -94,7 +51,7 @@ def worker_pids(server: Server, count: int) -> list[int]:
     raise SystemExit(f"{count} workers are not ready within {_SETTLE_S:.0f} s")
 
 
-def make_all_work(server: Server, pids: list[int], image: bytes, rounds: int) -> None:
+def make_all_work(server: Running, pids: list[int], image: bytes, rounds: int) -> None:
     """Let every worker predict.
 
     Raises:
@@ -102,9 +59,7 @@ def make_all_work(server: Server, pids: list[int], image: bytes, rounds: int) ->
     """
     before = {pid: sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids}
     with ThreadPoolExecutor(2 * len(pids)) as pool:
-        answers = list(
-            pool.map(lambda _: server.predict(NAME, image), range(rounds * 2 * len(pids)))
-        )
+        answers = list(pool.map(lambda _: server.ask(image), range(rounds * 2 * len(pids))))
     wrong = [answer for answer in answers if answer.status != 200]
     if wrong:
         raise SystemExit(f"wrong answer: {wrong[0]}")
@@ -118,10 +73,10 @@ def uss(pid: int) -> float:
     return float(psutil.Process(pid).memory_full_info().uss) / _MB
 
 
-def family(server: Server) -> dict[str, int]:
+def family(server: Running) -> dict[str, int]:
     """Process ids of the fork server and of the process that holds the model, by name."""
     found = {}
-    for process in psutil.Process(server.pid).children(recursive=True):
+    for process in psutil.Process(server.process.pid).children(recursive=True):
         title = process.cmdline()[0]
         for name in ("tsl-nursery", "tsl-template"):
             if title.startswith(name):
@@ -129,7 +84,7 @@ def family(server: Server) -> dict[str, int]:
     return found
 
 
-def measure(server: Server, workers: int, image: bytes, rounds: int) -> list[dict[str, Any]]:
+def measure(server: Running, workers: int, image: bytes, rounds: int) -> list[dict[str, Any]]:
     """Memory of every process."""
     pids = worker_pids(server, workers)
     fresh = [uss(pid) for pid in pids]
@@ -138,7 +93,7 @@ def measure(server: Server, workers: int, image: bytes, rounds: int) -> list[dic
     time.sleep(IDLE_S + 1)
     rested = [uss(pid) for pid in pids]
     rows = [
-        ("front end", [uss(server.pid)]),
+        ("front end", [uss(server.process.pid)]),
         *((name, [uss(pid)]) for name, pid in family(server).items()),
         ("worker, before its first request", fresh),
         ("worker, after it has worked", worked),
@@ -161,9 +116,15 @@ def main() -> None:
     exit_on_sigterm()
     image = picture()
     document = machine.describe()
-    model = DemoClassifier(options.workers, not options.own_weights, options.batch_size)
-    with serving([model]) as server:
-        server.wait_for_answer(NAME, image)
+    peer = Demo(shares=not options.own_weights)
+    service = Service(
+        work=Work.CLASSIFY, workers=options.workers, batch_size=options.batch_size, delay_ms=5
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="tsl-bench-") as name,
+        peer.start(service, Path(name)) as server,
+    ):
+        server.wait_for_answer(image)
         document["measurements"] = measure(server, options.workers, image, options.rounds)
     if options.json:
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

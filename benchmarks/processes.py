@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
+
+import psutil
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 """The checkout; ``python -m benchmarks…`` works there."""
@@ -50,13 +52,70 @@ def running(
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
+    tree = Tree(process.pid)
+    below = tree.members()
+    tree.resume()  # what is paused cannot end in good order
     process.terminate()
     try:
         process.wait(_STOP_S)
     except subprocess.TimeoutExpired:
-        print(f"process {process.pid} does not stop; killing it", file=sys.stderr)
-        os.killpg(process.pid, signal.SIGKILL)
+        print(f"{process.args!r} does not stop; killing it", file=sys.stderr)
+        process.kill()
         process.wait()
+    for action in (psutil.Process.terminate, psutil.Process.kill):  # what it left behind
+        below = [one for one in below if one.is_running()]
+        for one in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                action(one)
+        psutil.wait_procs(below, timeout=_STOP_S / 5)
+
+
+class Tree:
+    """A process and all below it.
+
+    Args:
+        pid: of the root.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def members(self) -> list[psutil.Process]:
+        """Those that live, the root first."""
+        try:
+            root = psutil.Process(self._pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def pause(self) -> None:
+        """Stop all of them where they are, so that they take no processor time."""
+        self._each(psutil.Process.suspend)
+
+    def resume(self) -> None:
+        """Let them go on, what is below first."""
+        self._each(psutil.Process.resume)
+
+    def _each(self, action: Callable[[psutil.Process], None]) -> None:
+        for one in reversed(self.members()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                action(one)
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all living threads so far."""
+        return sum(cpu_seconds(one.pid) for one in self.members())
+
+    def memory_mb(self) -> dict[str, float]:
+        """``pss``: their pages, shared ones by share; ``uss``: what would be free without them."""
+        found = []
+        for one in self.members():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(one.memory_full_info())
+        return {
+            "pss": sum(info.pss for info in found) / 1e6,
+            "uss": sum(info.uss for info in found) / 1e6,
+            "processes": len(found),
+        }
 
 
 def free_ports(count: int) -> list[int]:

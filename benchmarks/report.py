@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import operator
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,38 +14,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; all columns but the first are numbers."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def load_table(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The table of `benchmarks.load.run`.
-
-    Args:
-        entries: one per target and number of clients, as that module writes them.
-    """
-    rates = {(entry["name"], entry["clients"]): entry["rates"] for entry in entries}
-    rows = []
-    for entry in entries:
-        ceiling = rates.get((entry["ceiling"], entry["clients"]))
-        rows.append(
-            [
-                entry["name"],
-                str(entry["clients"]),
-                f"{statistics.median(entry['rates']):,.0f} {entry['unit']}",
-                f"{min(entry['rates']):,.0f}–{max(entry['rates']):,.0f}",
-                f"{statistics.median(entry['p50_us']) / 1000:.2f} ms",
-                f"{statistics.median(entry['p99_us']) / 1000:.2f} ms",
-                f"{statistics.median(entry['cpu_us']):,.0f} µs",
-                _share(entry["rates"], ceiling) if ceiling else "",
-                f"INVALID: {entry['errors']}" if entry["errors"] else "0",
-            ]
-        )
-    columns = ["scenario", "clients", "median", "min–max", "p50", "p99"]
-    return table([*columns, "CPU per request", "of ceiling", "errors"], rows)
-
-
-def _share(rates: Sequence[float], ceiling: Sequence[float]) -> str:
-    """Median of the ratios of the rounds: what disturbs a round disturbs both sides of it."""
-    return f"{statistics.median(map(operator.truediv, rates, ceiling)):.2f}"
 
 
 def measurements_table(entries: Iterable[Mapping[str, Any]]) -> str:
@@ -76,8 +43,6 @@ def document_text(document: Mapping[str, Any]) -> str:
         f"before: {machine['load_average_before']:.2f}",
         ", ".join(f"{name} {value}" for name, value in versions.items()),
     ]
-    if "load" in document:
-        parts.append(load_table(document["load"]))
     if "measurements" in document:
         parts.append(measurements_table(document["measurements"]))
     return "\n\n".join(parts)

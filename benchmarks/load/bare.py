@@ -1,36 +1,34 @@
 """The ceiling: httptools on uvloop and nothing else, in one process.
 
 No server in Python on these two libraries can be quicker. It routes nothing, checks nothing and
-calls no model, so the distance to it is what tsl's own work costs.
+calls no model, so the distance to it is what a server's own work costs. A stream is written at
+once: that says what a client can take, not what a server could stream.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 import httptools
 import uvloop
 
-from .scenarios import SMALL, STREAM_CHUNKS, STREAM_TEXT, Ceiling
+from ..work import TEXT
 
-_STREAM = (
-    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-    + (b"%x\r\n%s\r\n" % (len(STREAM_TEXT), STREAM_TEXT)) * STREAM_CHUNKS
-    + b"0\r\n\r\n"
-)
-_SMALL = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(SMALL), SMALL)
+_CHUNK = b"%x\r\n%s\r\n" % (len(TEXT), TEXT.encode())
+_SMALL = 16 * 1024
 
 
 class BareConnection(asyncio.Protocol):
     """Answers every complete request.
 
     Args:
-        answer: the whole response; b"" to echo the request's body.
+        answer: writes a response to the pieces of a body.
     """
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: Callable[[asyncio.Transport, list[bytes]], None]) -> None:
         self._answer = answer
         self._body: list[bytes] = []
         self._parser = httptools.HttpRequestParser(self)
@@ -50,20 +48,33 @@ class BareConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer."""
-        body = self._body
-        if self._answer:
-            self._transport.write(self._answer)
-        else:
-            size = sum(map(len, body))
-            head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size
-            self._transport.writelines([head, *body])
-        body.clear()
+        self._answer(self._transport, self._body)
+        self._body.clear()
 
 
-async def serve(port: int, ceiling: Ceiling) -> None:
+def answer_echo(transport: asyncio.Transport, body: list[bytes]) -> None:
+    """Write the body."""
+    size = sum(map(len, body))
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size
+    if size < _SMALL:
+        transport.write(head + b"".join(body))
+    else:
+        transport.writelines([head, *body])
+
+
+def answer_stream(transport: asyncio.Transport, body: list[bytes]) -> None:
+    """Write as many chunks as the body says."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    transport.write(head + _CHUNK * int(b"".join(body)) + b"0\r\n\r\n")
+
+
+ANSWERS = {"echo": answer_echo, "stream": answer_stream}
+
+
+async def serve(port: int, work: str) -> None:
     """Listen until the process is ended."""
-    answer = {Ceiling.CONSTANT: _SMALL, Ceiling.ECHO: b"", Ceiling.CHUNKS: _STREAM}[ceiling]
     loop = asyncio.get_running_loop()
+    answer = ANSWERS[work]
     server = await loop.create_server(
         lambda: BareConnection(answer), "127.0.0.1", port, backlog=2048
     )
@@ -74,9 +85,9 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--ceiling", type=Ceiling, default=Ceiling.CONSTANT)
+    parser.add_argument("--work", choices=ANSWERS, default="echo")
     options = parser.parse_args()
-    uvloop.run(serve(options.port, options.ceiling))
+    uvloop.run(serve(options.port, options.work))
 
 
 if __name__ == "__main__":

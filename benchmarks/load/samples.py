@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Load:
         p99_us: 99th percentile of it.
         errors: responses with another status than 2xx, or not of the right size, and broken
             connections; with any of them the numbers mean nothing.
+        extra: further figures by name, such as those of streams.
     """
 
     requests: int
@@ -23,17 +26,16 @@ class Load:
     p50_us: float
     p99_us: float
     errors: int
+    extra: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One target with so many clients for a few seconds.
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """The 50th and the 99th.
 
-    Attributes:
-        load: what the clients saw.
-        cpu_us: processor time of the listening process per request, microseconds; workers are
-            processes of their own and not in it.
+    Args:
+        values: two at least; a single one is both.
     """
-
-    load: Load
-    cpu_us: float
+    if len(values) < 2:
+        return values[0], values[0]
+    hundredths = statistics.quantiles(values, n=100, method="inclusive")
+    return hundredths[49], hundredths[98]

@@ -1,14 +1,14 @@
 -- POST the content of a file; print what happened as one line of JSON.
--- Arguments: the file, and a token or nothing.
+-- Arguments: the file, then headers as "Name: value".
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
   wrk.method = "POST"
   wrk.body = file:read("*a")
   file:close()
-  wrk.headers["Content-Type"] = "application/octet-stream"
-  if args[2] then
-    wrk.headers["Authorization"] = "Bearer " .. args[2]
+  for i = 2, #args do
+    local name, value = args[i]:match("^(.-): (.*)$")
+    wrk.headers[name] = value
   end
 end
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,13 @@ def check_installed() -> None:
 
 
 def run_wrk(
-    url: str, body_file: Path, answer_size: int, *, clients: int, seconds: float, key: str = ""
+    url: str,
+    body_file: Path,
+    answer_size: int,
+    *,
+    clients: int,
+    seconds: float,
+    headers: Mapping[str, str],
 ) -> Load:
     """POST a body over and over.
 
@@ -34,18 +41,34 @@ def run_wrk(
         answer_size: bytes of the body of a right answer.
         clients: connections, each with one request at a time.
         seconds: for how long; wrk takes whole seconds.
-        key: token to send, "" for none.
+        headers: of each request.
 
     Raises:
         SystemExit: wrk itself failed.
     """
     argv = ["wrk", "--threads", "1", "--connections", str(clients)]
     argv += ["--duration", f"{max(1, round(seconds))}s", "--timeout", "10s"]
-    argv += ["--script", str(SCRIPT), url, "--", str(body_file), *([key] if key else [])]
+    argv += ["--script", str(SCRIPT), url, "--", str(body_file)]
+    argv += [f"{name}: {value}" for name, value in headers.items()]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
+    if done.returncode:
         raise SystemExit(f"wrk failed on {url}: {done.stdout}{done.stderr}")
+    return read_result(done.stdout, answer_size)
+
+
+def read_result(text: str, answer_size: int) -> Load:
+    """What the script has printed.
+
+    Args:
+        text: output of wrk.
+        answer_size: bytes of the body of a right answer.
+
+    Raises:
+        SystemExit: it has printed nothing of ours.
+    """
+    lines = [line for line in text.splitlines() if line.startswith("{")]
+    if not lines:
+        raise SystemExit(f"wrk says nothing of use: {text}")
     result = json.loads(lines[-1])
     errors = result["bad_status"] + result["socket_errors"]
     if result["requests"] == 0 or result["bytes"] < answer_size * result["requests"]:

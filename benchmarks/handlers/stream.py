@@ -1,10 +1,9 @@
-"""Answers with 100 chunks as fast as it can."""
+"""Answers with so many chunks as the body says, as fast as it can."""
 
 from typing import Any
 
 from ts.handler_utils.utils import send_intermediate_predict_response
 
-CHUNKS = 100
 TEXT = "token "
 
 
@@ -13,7 +12,7 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[Any] | None:
     if data is None:  # the call at load time
         return None
     texts = [TEXT] * len(data)
-    for _ in range(CHUNKS - 1):
+    for _ in range(int(data[0]["body"]) - 1):
         send_intermediate_predict_response(
             texts, context.request_ids, "Intermediate Prediction success", 200, context
         )

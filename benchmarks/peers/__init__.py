@@ -1,0 +1,1 @@
+"""The servers of the comparison: how each is started and asked."""
