@@ -26,7 +26,7 @@ MAX_BODY: Final = 64 * 1024 * 1024
 PEERS_VARIABLE: Final = "TSL_BENCH_PEERS"
 _START_S: Final = 120.0
 _RETRY_S: Final = 0.005
-_ASK_S: Final = 60.0
+_ASK_S: Final = 120.0
 
 
 class Work(Enum):

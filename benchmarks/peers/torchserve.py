@@ -51,6 +51,7 @@ class TorchServe(Peer):
             f"metrics_address=http://{HOST}:{ports[2]}\n"
             f"grpc_inference_port={ports[3]}\n"
             f"grpc_management_port={ports[4]}\n"
+            "enable_model_api=true\n"
             f"job_queue_size={QUEUE_JOBS}\n"
             f"max_request_size={MAX_BODY}\n"
             f"max_response_size={MAX_BODY}\n",
