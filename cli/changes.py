@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from tsl.model_store import BATCH_POLICIES
+
 from .connected import answer, management, model_path, query, reports_failures
 from .exit_codes import ExitCode
 
@@ -23,6 +25,7 @@ _COUNT = click.IntRange(min=0)
 @click.option("--workers", type=_COUNT, help="Workers to start.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Requests per batch at most.")
 @click.option("--max-batch-delay", type=_COUNT, help="Milliseconds a batch may wait.")
+@click.option("--batch-policy", type=click.Choice(BATCH_POLICIES), help="How batches are made.")
 @click.option("--response-timeout", type=click.IntRange(min=1), help="Seconds for an answer.")
 @click.option("--startup-timeout", type=click.IntRange(min=1), help="Seconds for loading.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the workers.")

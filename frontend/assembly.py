@@ -445,5 +445,6 @@ def _defaults(config: ServerConfig, planner: WorkerPlanner) -> ServerDefaults:
         startup_timeout_s=config.default_startup_timeout_s,
         job_queue_size=config.job_queue_size,
         job_queue_bytes=config.job_queue_bytes,
+        batch_policy=config.default_batch_policy,
         service_handler=config.default_service_handler or None,
     )

@@ -11,6 +11,7 @@ Rules:
   worker that is the same moment, and a job that has waited long enough behind a busy worker is
   not made to wait again.
 * ``EAGER``: a batch is due as soon as there is a job; batches form while all workers are busy.
+* ``LEARNED``: `learned_queue` decides; this queue knows nothing of it.
 * Order is kept. Expired and cancelled jobs are never handed out, and do not use up room.
 * A solo job (a description) is a batch of its own, and closes the batch before it at once.
 """
@@ -34,6 +35,7 @@ class BatchPolicy(Enum):
 
     WINDOW = "window"
     EAGER = "eager"
+    LEARNED = "learned"
 
 
 class BatchQueue:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tsl.model_store import Snapshot
+from tsl.model_store import BATCH_POLICIES, Snapshot
 
 from .addresses import Address
 from .config_fields import (
@@ -245,6 +245,15 @@ class ServerConfig(MeasuringConfig):
     )
     use_env_allowed_urls: bool = setting(
         "use_env_allowed_urls", boolean, "false", "Let `TS_ALLOWED_URLS` override.", env=False
+    )
+
+    default_batch_policy: str = setting(
+        "default_batch_policy",
+        choice(*BATCH_POLICIES),
+        "window",
+        "How batches are made of models that do not say (`batchPolicy`): `window` waits for the "
+        "delay, `eager` never, `learned` when it pays.",
+        own=True,
     )
 
     # -- limits

@@ -13,6 +13,7 @@ from tsl.protocol.errors import NoWorkers, TslError
 from tsl.protocol.frames import Chunk, Reply, Row
 
 from .jobs import Job, SoloJob
+from .learned_pool import LearnedPool
 from .registry import ServedModel
 from .worker import Worker
 
@@ -43,6 +44,10 @@ class ModelDescriber:
         }
         if config.device_ids:
             document["deviceIds"] = list(config.device_ids)
+        if config.batch_policy != "window":
+            document["batchPolicy"] = config.batch_policy
+        if isinstance(pool, LearnedPool):
+            document["learnedBatching"] = pool.describe_batching()
         document |= {
             "continuousBatching": config.continuous_batching,
             "useJobTicket": config.use_job_ticket,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final, NamedTuple
 
-from tsl.model_store import RegistrationRequest
+from tsl.model_store import BATCH_POLICIES, RegistrationRequest
 from tsl.protocol.errors import InvalidParameter, InvalidRequest, MethodNotAllowed
 
 from .describe import ModelDescriber
@@ -197,8 +197,13 @@ def _registration(values: Mapping[str, str], default_workers: int) -> Registrati
         number = int_within(values, parameter, minimum=minimum, maximum=maximum, unset=unset)
         if number is not None:
             numbers[attribute] = number
+    policy = values.get("batch_policy") or None
+    if policy is not None and policy not in BATCH_POLICIES:
+        allowed = ", ".join(BATCH_POLICIES)
+        raise InvalidParameter(f"Parameter batch_policy is {policy!r:.40}; it can be {allowed}.")
     return RegistrationRequest(
         url=values["url"],
+        batch_policy=policy,
         model_name=values.get("model_name") or None,
         runtime=values.get("runtime") or None,
         handler=values.get("handler") or None,

@@ -10,6 +10,8 @@ from .async_pool import AsyncPool
 from .batch_pool import BatchPool
 from .batching import BatchPolicy, BatchQueue
 from .continuous_pool import ContinuousPool
+from .learned_pool import LearnedPool
+from .learned_queue import LearnedQueue
 from .pipelining import PipelineDepth
 from .sequence_headers import SequenceHeaders
 from .sequence_pool import ContinuousSequencePool, SequencePool
@@ -44,7 +46,16 @@ def new_pool(
     rest = (new_worker, config.response_timeout_s, metrics)
     if config.sequence_batching:
         return _stateful_kind(config)(name, _sequence_queue(config, headers), *rest)
-    pool = _kind(config)(name, _batch_queue(config), *rest)
+    if learns(config):
+        learned = LearnedQueue(
+            capacity=config.job_queue_size,
+            capacity_bytes=config.job_queue_bytes,
+            batch_size=config.batch_size,
+            max_delay_s=config.max_batch_delay_ms / 1000,
+        )
+        pool: BatchPool = LearnedPool(name, learned, *rest)
+    else:
+        pool = _kind(config)(name, _batch_queue(config), *rest)
     if config.has_ranks:
         pool.depth = PipelineDepth(limit=1)  # the ranks of a worker run in step
     return pool
@@ -58,6 +69,17 @@ def is_async(config: ModelConfig) -> bool:
     """
     others = config.sequence_batching or config.continuous_batching or config.has_ranks
     return config.async_communication and not others
+
+
+def learns(config: ModelConfig) -> bool:
+    """Whether batches are made as `learned_policy` says.
+
+    There is nothing to decide without batches, nor where others decide: steps of continuous batches
+    take whoever waits, and with job tickets nobody does. There it is the same as ``eager``.
+    """
+    others = config.sequence_batching or config.continuous_batching or config.use_job_ticket
+    asked = config.batch_policy == BatchPolicy.LEARNED.value and config.batch_size > 1
+    return asked and not others and not is_async(config)
 
 
 def _kind(config: ModelConfig) -> type[BatchPool]:
@@ -101,4 +123,7 @@ def _sequence_queue(config: ModelConfig, headers: SequenceHeaders) -> SequenceQu
 
 def _policy(config: ModelConfig) -> BatchPolicy:
     """With one ticket per idle worker nobody can join a job, so that it need not wait."""
-    return BatchPolicy.EAGER if config.use_job_ticket else BatchPolicy(config.batch_policy)
+    policy = BatchPolicy(config.batch_policy)
+    if config.use_job_ticket or policy is BatchPolicy.LEARNED:
+        return BatchPolicy.EAGER
+    return policy

@@ -123,6 +123,9 @@ class SnapshotRecorder:
                 "max_batch_delay_ms": config.max_batch_delay_ms,
                 "response_timeout_s": config.response_timeout_s,
                 "startup_timeout_s": config.startup_timeout_s,
+                **(
+                    {} if config.batch_policy == "window" else {"batch_policy": config.batch_policy}
+                ),
             },
             runtime=version.runtime,
             handler=None if version.handler in named else version.handler,

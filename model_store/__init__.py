@@ -6,7 +6,7 @@ What only the archiver needs is imported from its modules, `packing`, `packing_m
 
 from .allow_list import DEFAULT_ALLOWED_URLS, AllowList, is_url
 from .archive import ArchiveCache, ModelFolder, StageProgress
-from .config import ModelConfig, ServerDefaults, merge_config
+from .config import BATCH_POLICIES, ModelConfig, ServerDefaults, merge_config
 from .download import DownloadLimits
 from .manifest import Manifest
 from .model_yaml import load_model_yaml
@@ -22,6 +22,7 @@ from .workflow_spec import WorkflowNode, WorkflowSpec
 from .workflow_store import Workflow, WorkflowRequest, WorkflowStore
 
 __all__ = [
+    "BATCH_POLICIES",
     "DEFAULT_ALLOWED_URLS",
     "AllowList",
     "ArchiveCache",

@@ -6,6 +6,7 @@
 setting                        the first of these that is given
 =============================  =====================================================
 batchSize, maxBatchDelay       request, archive, ``models=`` of the server, 1 and 100
+batchPolicy                    the same, ``default_batch_policy``
 responseTimeout,               archive, ``models=``, request, ``default_*_timeout``
 startupTimeout
 minWorkers, maxWorkers         archive (as a valid pair), ``models=`` (at start only),
@@ -32,7 +33,7 @@ from .parallel import Torchrun, parallel_settings
 from .request import RegistrationRequest
 from .typed_values import TypedValues
 
-BATCH_POLICIES: Final = ("window", "eager")
+BATCH_POLICIES: Final = ("window", "eager", "learned")
 DEVICE_TYPES: Final = ("cpu", "gpu")
 INPUT_FORMATS: Final = ("tensors",)
 WORKER_STARTS: Final = ("auto", "fork", "spawn")
@@ -61,6 +62,7 @@ class ServerDefaults:
         startup_timeout_s: see `ModelConfig`.
         job_queue_size: see `ModelConfig`.
         job_queue_bytes: see `ModelConfig`.
+        batch_policy: see `ModelConfig`.
         service_handler: handler of archives that name none.
     """
 
@@ -70,6 +72,7 @@ class ServerDefaults:
     startup_timeout_s: int = 120
     job_queue_size: int = 100
     job_queue_bytes: int = 256 * 1024 * 1024
+    batch_policy: str = "window"
     service_handler: str | None = None
 
 
@@ -82,7 +85,8 @@ class ModelConfig:
         max_workers: workers that may run.
         batch_size: jobs per batch at most.
         max_batch_delay_ms: how long the first job of a batch may wait for others.
-        batch_policy: ``window`` waits for the delay; ``eager`` never lets a worker be idle.
+        batch_policy: ``window`` waits for the delay; ``eager`` never lets a worker be idle;
+            ``learned`` finds out whether waiting pays.
         response_timeout_s: limit for the handler to answer a batch.
         startup_timeout_s: limit for a worker to load the model.
         max_retry_timeout_s: how long a failing worker is started again; 0: never.
@@ -176,7 +180,7 @@ def merge_config(
         max_workers=max_workers,
         batch_size=_batch_size(yaml, server, request),
         max_batch_delay_ms=_max_batch_delay_ms(yaml, server, request, warnings),
-        batch_policy=yaml.choice("batchPolicy", BATCH_POLICIES) or "window",
+        batch_policy=_batch_policy(yaml, server, request, defaults),
         response_timeout_s=_timeout_s(
             (yaml, server),
             "responseTimeout",
@@ -225,6 +229,16 @@ def _batch_size(yaml: TypedValues, server: TypedValues, request: RegistrationReq
     if stated is not None:
         return max(1, stated)
     return server.integer("batchSize", minimum=1) or DEFAULT_BATCH_SIZE
+
+
+def _batch_policy(
+    yaml: TypedValues,
+    server: TypedValues,
+    request: RegistrationRequest,
+    defaults: ServerDefaults,
+) -> str:
+    stated = (source.choice("batchPolicy", BATCH_POLICIES) for source in (yaml, server))
+    return request.batch_policy or next(filter(None, stated), defaults.batch_policy)
 
 
 def _max_batch_delay_ms(

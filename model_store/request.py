@@ -22,6 +22,7 @@ class RegistrationRequest:
         handler: ``module[.py][:function]``; default: the one in the manifest.
         batch_size: jobs per batch at most; -1 also means "not given".
         max_batch_delay_ms: how long a batch may wait; -100 also means "not given".
+        batch_policy: one of `config.BATCH_POLICIES`.
         initial_workers: workers to start.
         response_timeout_s: limit for one batch; -1 also means "not given".
         startup_timeout_s: limit for loading; -1 also means "not given".
@@ -39,6 +40,7 @@ class RegistrationRequest:
     handler: str | None = None
     batch_size: int | None = None
     max_batch_delay_ms: int | None = None
+    batch_policy: str | None = None
     initial_workers: int | None = None
     response_timeout_s: int | None = None
     startup_timeout_s: int | None = None

@@ -3,8 +3,8 @@
 A snapshot is a properties file whose entry ``model_snapshot`` holds the JSON document that is read
 and written here; the other entries are the server's settings. The document is TorchServe's, and
 people write it by hand, too (KServe does): whatever an entry leaves out is decided as at any start.
-Two keys are ours, and other readers pass over them: ``handler`` for one that was given at the
-registration, ``modelUrl`` for an archive that did not come from the model store.
+Three keys are ours, and other readers pass over them: ``handler`` for one that was given at the
+registration, ``modelUrl`` for an archive that did not come from the model store, ``batchPolicy``.
 
 Pure values; `snapshot_folder` knows the files.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from .config import BATCH_POLICIES
 from .manifest import RUNTIMES
 
 # Key of the document → attribute of `ModelConfig`, and the least value that makes sense.
@@ -50,7 +51,7 @@ class SnapshotEntry:
     version: str
     archive: str
     is_default: bool = False
-    settings: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, int | str] = field(default_factory=dict)
     runtime: str | None = None
     handler: str | None = None
     url: str | None = None
@@ -69,6 +70,7 @@ class SnapshotEntry:
             if attribute in self.settings
         }
         more = {
+            "batchPolicy": self.settings.get("batch_policy"),
             "runtimeType": self.runtime,
             "parallelLevel": self.parallel_level or None,
             "handler": self.handler,
@@ -152,6 +154,7 @@ def _entry(
         problem("marName, the archive's file name, is missing")
         archive = ""
     settings: dict[str, int] = {}
+    chosen: dict[str, str] = {}
     for key, (attribute, least) in _SETTINGS.items():
         value = stated.get(key)
         if value is None:
@@ -160,9 +163,14 @@ def _entry(
             settings[attribute] = value
         else:
             problem(f"{key} must be a whole number from {least} up, not {value!r:.40}")
-    if "min_workers" in settings:
-        least_max = max(settings["min_workers"], settings.get("max_workers", 0))
-        settings["max_workers"] = least_max
+    least_max = settings.get("min_workers")
+    if least_max is not None:
+        settings["max_workers"] = max(least_max, settings.get("max_workers", 0))
+    policy = stated.get("batchPolicy")
+    if policy in BATCH_POLICIES:
+        chosen["batch_policy"] = policy
+    elif policy is not None:
+        problem(f"batchPolicy must be one of {', '.join(BATCH_POLICIES)}, not {policy!r:.40}")
     runtime = stated.get("runtimeType")
     if runtime is not None and runtime not in RUNTIMES:
         problem(f"runtimeType must be one of {', '.join(RUNTIMES)}, not {runtime!r:.40}")
@@ -172,7 +180,7 @@ def _entry(
         version=version,
         archive=archive,
         is_default=stated.get("defaultVersion") is True,
-        settings=settings,
+        settings={**settings, **chosen},
         runtime=runtime,
         handler=_optional_text("handler", stated, problem),
         url=_optional_text("modelUrl", stated, problem),

@@ -19,6 +19,7 @@ from tsl.frontend import (
     async_pool,
     batch_pool,
     continuous_pool,
+    learned_pool,
     sequence_pool,
     worker,
     worker_channel,
@@ -160,7 +161,7 @@ class World:
 def world(monkeypatch):
     """Virtual time; callbacks that raise fail the test."""
     world = World()
-    pools = (async_pool, batch_pool, continuous_pool, sequence_pool, worker_pool)
+    pools = (async_pool, batch_pool, continuous_pool, learned_pool, sequence_pool, worker_pool)
     for module in (*pools, worker, worker_channel):
         monkeypatch.setattr(module, "time", world)
     _set_running_loop(world.loop)

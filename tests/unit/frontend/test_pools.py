@@ -11,6 +11,7 @@ from tsl.frontend.async_pool import AsyncPool
 from tsl.frontend.batch_pool import BatchPool
 from tsl.frontend.batching import BatchPolicy
 from tsl.frontend.continuous_pool import ContinuousPool
+from tsl.frontend.learned_pool import LearnedPool
 from tsl.frontend.pools import is_async, new_pool
 from tsl.frontend.sequence_headers import SequenceHeaders
 from tsl.frontend.sequence_pool import ContinuousSequencePool, SequencePool
@@ -70,6 +71,27 @@ def test_a_coroutine_handler_gets_no_batches():
 
 def test_with_tickets_nobody_waits_for_company():
     assert make(use_job_ticket=True).queue.policy is BatchPolicy.EAGER
+
+
+def test_a_learned_policy_has_a_pool_of_its_own():
+    pool = make(batch_policy="learned")
+
+    assert type(pool) is LearnedPool
+    assert (pool.queue.batch_size, pool.queue.max_delay_s) == (8, 0.25)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use_job_ticket": True},
+        {"continuous_batching": True},
+        {"async_communication": True},
+        SEQUENCES,
+    ],
+    ids=["tickets", "steps", "async", "sequences"],
+)
+def test_where_others_decide_there_is_nothing_to_learn(settings):
+    assert make(batch_policy="learned", **settings).queue.policy is BatchPolicy.EAGER
 
 
 def test_a_queue_for_sequences():

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import yaml
 
@@ -341,3 +343,22 @@ def test_wrong_values_are_passed_over(document):
         name: getattr(plain, name) for name in plain.__slots__ if name != "yaml"
     }
     assert len(warnings) == (document != {"jobQueueSize": 0})
+
+
+@pytest.mark.parametrize(
+    ("document", "models", "asked", "server", "expected"),
+    [
+        ({}, None, None, "window", "window"),
+        ({}, None, None, "learned", "learned"),
+        ({}, {"batchPolicy": "eager"}, None, "learned", "eager"),
+        ({"batchPolicy": "window"}, {"batchPolicy": "eager"}, None, "learned", "window"),
+        ({"batchPolicy": "window"}, {"batchPolicy": "eager"}, "learned", "eager", "learned"),
+    ],
+    ids=["nobody", "server", "models", "archive", "request"],
+)
+def test_who_decides_about_the_batch_policy(document, models, asked, server, expected):
+    defaults = dataclasses.replace(DEFAULTS, batch_policy=server)
+
+    config, _ = merge(document, models=models, defaults=defaults, batch_policy=asked)
+
+    assert config.batch_policy == expected

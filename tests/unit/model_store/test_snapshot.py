@@ -161,3 +161,16 @@ def test_all_problems_are_reported_together():
     text = problem_of({"models": {"m": {"1": {}, "2": {"marName": "x", "batchSize": 0}}, "n": 1}})
 
     assert text.count(";") == 2
+
+
+def test_the_batch_policy_is_kept():
+    entry = one(batchPolicy="learned")
+
+    assert entry.settings == {"batch_policy": "learned"}
+    assert entry.document()["batchPolicy"] == "learned"
+
+
+def test_a_batch_policy_that_does_not_exist_is_named():
+    document = {"models": {"m": {"1.0": {"marName": "m.mar", "batchPolicy": "lazy"}}}}
+
+    assert "batchPolicy must be one of window, eager, learned" in problem_of(document)

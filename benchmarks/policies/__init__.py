@@ -1,0 +1,1 @@
+"""What batch policies are worth, in simulated time."""

@@ -1,0 +1,62 @@
+"""How soon one more request comes is learned by the number that waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from tsl.frontend.arrivals import Arrivals
+
+
+def test_nobody_is_expected_at_first():
+    assert Arrivals().gap(1).chance == 0.0
+
+
+def test_a_burst_is_known_up_to_its_end():
+    arrivals = Arrivals()
+
+    for start in range(20):
+        times = [start + 0.001 * number for number in range(1, 4)]
+        arrivals.follow(1, start, [*times, start + 0.9], soon_s=0.01)
+
+    for waiting in (1, 2, 3):
+        assert arrivals.gap(waiting).seconds == pytest.approx(0.001)
+        assert arrivals.gap(waiting).chance > 0.9
+    assert arrivals.gap(4).chance == 0.0
+    assert arrivals.gap(5).seen == 1
+
+
+def test_requests_from_before_are_passed_over():
+    arrivals = Arrivals()
+
+    arrivals.follow(1, 5.0, [4.0, 4.5, 5.25], soon_s=1.0)
+
+    assert arrivals.gap(1).seconds == 0.25
+
+
+def test_who_comes_every_other_time_is_half_expected():
+    arrivals = Arrivals()
+    for number in range(64):
+        arrivals.came(1, 0.002) if number % 2 else arrivals.stayed_away(1)
+
+    assert arrivals.gap(1).chance == pytest.approx(0.5, abs=0.1)
+    assert arrivals.gap(1).seconds == pytest.approx(0.002)
+
+
+def test_who_stays_away_is_forgotten():
+    arrivals = Arrivals()
+    for _ in range(50):
+        arrivals.came(7, 0.001)
+    for _ in range(80):
+        arrivals.stayed_away(7)
+
+    assert arrivals.gap(7).chance < 0.05
+
+
+def test_the_rate_is_that_of_the_last_batches():
+    arrivals = Arrivals()
+    assert arrivals.rate == 0.0
+
+    for number in range(200):
+        arrivals.count(4, number * 0.1)
+
+    assert arrivals.rate == pytest.approx(40, rel=0.01)

@@ -1,0 +1,148 @@
+"""The decisions of a learned policy: to wait or not, and how many to send."""
+
+from __future__ import annotations
+
+import pytest
+
+from tsl.frontend.learned_policy import LearnedPolicy
+
+
+def sublinear(size):
+    return 0.009 + 0.001 * size
+
+
+def linear(size):
+    return 0.010 * size
+
+
+def new_policy(seconds=sublinear, batch_size=16, max_delay_s=0.1, sizes=(1, 2, 4, 8, 16)):
+    policy = LearnedPolicy(batch_size, max_delay_s)
+    for _ in range(20):
+        for size in sizes:
+            policy.served(size, seconds(size))
+    return policy
+
+
+def know_clients(policy, clients, gap_s=0.0002, times=40):
+    """So many clients, each of which comes back when it has its answer."""
+    for start in range(times):
+        burst = [start + gap_s * number for number in range(clients)]
+        policy.released(burst, 1, burst[0])
+
+
+def test_at_first_nothing_waits():
+    policy = LearnedPolicy(16, 0.1)
+
+    assert policy.plan(1, 1).target == 1
+    assert policy.size(5, 1, 0, 0) == 5
+
+
+def test_a_lone_client_never_waits():
+    policy = new_policy()
+    know_clients(policy, 1)
+
+    assert policy.plan(1, 1).target == 1
+
+
+def test_clients_that_come_back_together_are_waited_for():
+    policy = new_policy()
+    know_clients(policy, 8)
+
+    plan = policy.plan(1, 1)
+
+    assert plan.target == 8
+    assert 0 < plan.wait_s < sublinear(1)
+    assert policy.plan(8, 1).target == 8  # nobody is left who could come
+
+
+def test_a_full_batch_waits_for_nobody():
+    policy = new_policy(batch_size=8)
+    know_clients(policy, 12)
+
+    assert policy.plan(8, 1).target == 8
+
+
+def test_where_batches_save_nothing_nothing_waits():
+    policy = new_policy(linear)
+    know_clients(policy, 8)
+
+    assert [policy.plan(waiting, 1).target for waiting in range(1, 9)] == list(range(1, 9))
+
+
+def test_nobody_waits_for_requests_that_come_too_seldom():
+    policy = new_policy()
+    know_clients(policy, 8, gap_s=0.012)
+
+    assert [policy.plan(waiting, 1).target for waiting in (1, 2, 7)] == [1, 2, 7]
+
+
+def test_the_delay_is_the_limit():
+    policy = new_policy(lambda size: 1.0 + 0.001 * size, max_delay_s=0.05)
+    know_clients(policy, 4, gap_s=0.04)
+
+    assert policy.plan(1, 1).wait_s <= 0.05
+
+
+def test_one_idle_worker_for_each_needs_no_company():
+    policy = new_policy()
+    know_clients(policy, 2, gap_s=0.002)
+
+    assert policy.plan(1, 2).target == 1
+
+
+def test_idle_workers_share_what_waits():
+    assert new_policy().size(8, 4, 0, 0) == 2
+
+
+def test_a_worker_leaves_some_for_the_next_one_if_that_is_quicker():
+    assert new_policy(linear).size(8, 1, 1, 1) < 8
+    assert new_policy(lambda size: 0.02 + 0.0001 * size).size(3, 1, 1, 1) == 3
+
+
+def test_a_size_that_is_served_best_is_found_under_load():
+    def knee(size):
+        return 0.004 + 0.002 * (size + 2 * max(size - 8, 0))
+
+    policy = LearnedPolicy(32, 0.1)
+    sizes = []
+    for _ in range(1500):
+        sizes.append(policy.size(100, 1, 0, 0))
+        policy.served(sizes[-1], knee(sizes[-1]))
+
+    usual = sorted(sizes[-100:])[50]
+    assert 6 <= usual <= 10
+    assert knee(usual) / usual <= 1.05 * knee(8) / 8
+
+
+def test_trials_cost_little():
+    policy = new_policy(lambda size: 0.02 + 0.0001 * size)
+
+    sizes = [policy.size(100, 1, 0, 0) for _ in range(2000)]
+
+    assert 5 <= sum(size != sizes[0] for size in sizes) <= 2000 * 0.02
+
+
+@pytest.mark.parametrize("seconds", [sublinear, linear])
+def test_a_drift_is_followed(seconds):
+    policy = new_policy(linear if seconds is sublinear else sublinear)
+    know_clients(policy, 8)
+    for size in (1, 2, 4, 8, 16) * 40:
+        policy.served(size, seconds(size))
+
+    assert (policy.plan(1, 1).target == 8) is (seconds is sublinear)
+
+
+def test_the_report_is_for_people():
+    policy = new_policy()
+    know_clients(policy, 8)
+    policy.arrivals.count(8, 1.0)
+    policy.arrivals.count(8, 2.0)
+
+    report = policy.report()
+
+    assert report["batches"] == 100
+    assert report["fixedMs"] == pytest.approx(9, rel=0.02)
+    assert report["perRequestMs"] == pytest.approx(1, rel=0.02)
+    assert report["preferredBatchSize"] >= 14
+    assert report["waitsForRequests"] == 8
+    assert report["requestsPerSecond"] == pytest.approx(8)

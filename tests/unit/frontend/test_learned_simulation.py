@@ -1,0 +1,62 @@
+"""A learned policy beside fixed settings, in simulated time: see ``python -m benchmarks.policies``."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.policies.scenarios import FIXED, LEARNED, LOADS, MODELS
+from benchmarks.policies.simulation import Simulation
+from tsl.frontend.batching import BatchPolicy
+
+BY_NAME = {setting.name: setting for setting in FIXED}
+
+
+def rate(setting, load, model, workers=1):
+    simulation = Simulation(setting, LOADS[load], MODELS[model], workers, seed=1)
+    return simulation.run(3, warm_up_s=10).rate
+
+
+@pytest.mark.parametrize(
+    ("model", "load", "best"),
+    [
+        ("sublinear 9+1n", "1 client", "batch 1"),
+        ("sublinear 9+1n", "2 clients", "window 2, 100 ms"),
+        ("sublinear 9+1n", "16 clients", "window 16, 100 ms"),
+        ("sublinear 9+1n", "48 clients", "window 32, 100 ms"),
+        ("fixed cost 20+0.1n", "8 slow clients", "window 8, 100 ms"),
+        ("linear 10n", "8 clients", "batch 1"),
+        ("steps of 8, 10 ms", "16 clients", "eager 8"),
+    ],
+)
+def test_requests_per_second_are_those_of_the_best_fixed_setting(model, load, best):
+    assert rate(LEARNED, load, model) >= 0.95 * rate(BY_NAME[best], load, model)
+
+
+def test_a_model_that_gains_from_batches_all_at_once_is_noticed():
+    drifting = "drifting 0+10n to 9+1n"
+
+    assert rate(LEARNED, "16 clients", drifting) >= 4 * rate(
+        BY_NAME["batch 1"], "16 clients", drifting
+    )
+
+
+@pytest.mark.parametrize("load", ["1 client", "2 clients", "8 clients"])
+@pytest.mark.parametrize("model", [name for name in MODELS if "quick" not in name])
+def test_it_is_not_worse_than_no_batches(model, load):
+    assert rate(LEARNED, load, model) >= 0.97 * rate(BY_NAME["batch 1"], load, model)
+
+
+@pytest.mark.parametrize("model", ["sublinear 9+1n", "linear 10n", "noisy 9+1n"])
+def test_requests_that_know_nothing_of_each_other_wait_no_longer_than_needed(model):
+    load = LOADS["Poisson 20/s"]
+    learned = Simulation(LEARNED, load, MODELS[model], seed=1).run(10, warm_up_s=6)
+    alone = Simulation(BY_NAME["batch 1"], load, MODELS[model], seed=1).run(10, warm_up_s=6)
+
+    assert learned.mean_s <= 1.05 * alone.mean_s
+
+
+def test_two_workers_share_the_load():
+    learned = rate(LEARNED, "16 clients", "sublinear 9+1n", workers=2)
+
+    assert learned >= 0.95 * rate(BY_NAME["window 8, 100 ms"], "16 clients", "sublinear 9+1n", 2)
+    assert LEARNED.policy is BatchPolicy.LEARNED
