@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tsl.protocol.errors import InvalidInput
 from tsl.protocol.tensors import join_bytes
 
 from .arrays import DTYPES, Array, OutputTensor
-from .classification import Labels, class_text
+from .classification import Labels, class_text, ranked
 
 
 def classified(output: OutputTensor, count: int, labels: Labels) -> OutputTensor:
@@ -38,6 +39,37 @@ def classified(output: OutputTensor, count: int, labels: Labels) -> OutputTensor
         for score, index in zip(ranked.reshape(-1).tolist(), best.reshape(-1).tolist(), strict=True)
     ]
     return OutputTensor(output.name, "BYTES", list(best.shape), join_bytes(items))
+
+
+def scores_of(value: Any) -> Any:
+    """An output as a handler gives it; of a dict of label to score, the scores."""
+    return [*value.values()] if isinstance(value, dict) else value
+
+
+def classified_by_name(
+    name: str, scores: Mapping[Any, Any], count: int, labels: Labels
+) -> OutputTensor:
+    """The best of the classes that a handler has named.
+
+    Args:
+        name: of the output.
+        scores: label to score, a number of any kind.
+        count: how many are wanted.
+        labels: tell the index of a label; that of another is its place in the dict.
+
+    Raises:
+        InvalidInput: the scores are no numbers.
+    """
+    plain = {
+        label: score.item() if hasattr(score, "item") else score for label, score in scores.items()
+    }
+    best = ranked(plain, count, labels)
+    if best is None:
+        raise InvalidInput(
+            f"Output {name!r} has no scores that could be ranked; ask for it as it is."
+        )
+    texts, shape = best
+    return OutputTensor(name, "BYTES", shape, join_bytes(text.encode() for text in texts))
 
 
 def _scores(output: OutputTensor) -> Array:

@@ -12,7 +12,7 @@ from tsl.protocol.tensors import DATATYPES, FRAMED, TENSORS_PART, frame
 
 from ..arrays import OutputTensor, array_of, output_of
 from ..classification import classes_asked, labels_of
-from ..ranking import classified
+from ..ranking import classified, classified_by_name, scores_of
 from ..rows import RequestRow
 from ..shared_memory import NO_REGIONS, Piece, Regions, place_output
 from ..tensor_requests import parse_inputs, requested_outputs
@@ -135,17 +135,19 @@ class TensorRows(BaseEnvelope):
         classes = self._classes[call.row]
         if classes:
             return [self._output(classes, name, result[name], declared) for name in names]
-        return [output_of(str(name), result[name], declared.get(name)) for name in names]
+        return [output_of(str(name), scores_of(result[name]), declared.get(name)) for name in names]
 
     def _output(
         self, classes: dict[str, int], name: str, value: Any, declared: dict[Any, str]
     ) -> OutputTensor:
         """An output of a request that wants classes in place of some scores."""
-        output = output_of(str(name), value, declared.get(name))
+        output = output_of(str(name), scores_of(value), declared.get(name))
         if name not in classes:
             return output
         model_dir = str(self.context.system_properties.get("model_dir"))
         labels = labels_of(model_dir, self.context.model_yaml_config, name)
+        if isinstance(value, dict):
+            return classified_by_name(output.name, value, classes[name], labels)
         return classified(output, classes[name], labels)
 
     def _declared(self) -> dict[Any, str]:

@@ -78,7 +78,7 @@ async def version_2(url):
     client = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
     found = {
         "live": await client.is_server_live(url),
-        "ready": await refusal(client.is_server_ready(url)),  # a model is idle on purpose
+        "ready": await client.is_server_ready(url),
         "model ready": await client.is_model_ready(url, "arrays"),
         "idle": await client.is_model_ready(url, "idle"),
         "binary": told(await client.infer(url, request("arrays"), model_name="arrays")),

@@ -80,7 +80,7 @@ def test_the_first_version(found):
 def test_the_second_version(found):
     answers = found["v2"]
 
-    assert answers["live"] is answers["model ready"] is True
+    assert answers["live"] is answers["ready"] is answers["model ready"] is True
     assert answers["idle"] is False
     for form in ("binary", "json"):
         assert answers[form] == {"id": "mine", "model": "arrays", "outputs": OUTPUTS}
@@ -91,7 +91,7 @@ def test_the_second_version(found):
 def test_over_grpc(found):
     answers = found["grpc"]
 
-    assert answers["live"] is answers["model ready"] is True
+    assert answers["live"] is answers["ready"] is answers["model ready"] is True
     assert answers["idle"] is False
     for form in ("raw", "typed"):
         assert answers[form] == {"id": "mine", "model": "arrays", "outputs": OUTPUTS}

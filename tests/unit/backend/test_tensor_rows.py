@@ -166,6 +166,34 @@ def test_outputs_that_the_protocol_does_not_have(value, declared):
         output_of("y", value, declared)
 
 
+def test_a_handler_may_name_the_classes():
+    asked = [{"name": "y", "parameters": {"classification": 2}}]
+    scores = {"cat": np.float32(0.25), "dog": 0.5, "cow": 0}
+
+    answers, _ = run(
+        [row(tensor(data=[1]), outputs=asked), row(tensor(data=[1]))],
+        lambda data, context: [{"y": scores} for _ in data],
+    )
+
+    ranked, plain = (json.loads(each)["outputs"][0] for each in answers)
+    assert ranked == {
+        "name": "y",
+        "datatype": "BYTES",
+        "shape": [2],
+        "data": ["0.500000:1:dog", "0.250000:0:cat"],
+    }
+    assert plain["data"] == [0.25, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("scores", [{"cat": "much"}, {"cat": [1]}])
+def test_named_classes_without_scores_are_refused(scores):
+    asked = [{"name": "y", "parameters": {"classification": 2}}]
+
+    answers, _ = run([row(tensor(data=[1]), outputs=asked)], lambda data, context: [{"y": scores}])
+
+    assert isinstance(answers[0], InvalidInput)
+
+
 def test_classes_of_an_output_are_its_best_scores_by_name():
     outputs = [{"name": "y", "parameters": {"classification": 2}}, {"name": "z"}]
     answers, _ = run(
