@@ -140,7 +140,7 @@ class OpenInference:
         """
         served = self._registry.get(name, version)
         kind = "KIND_GPU" if served.version.config.device_type == "gpu" else "KIND_CPU"
-        return {
+        document: dict[str, Any] = {
             "name": name,
             "platform": PLATFORM,
             "backend": "tsl",
@@ -149,6 +149,10 @@ class OpenInference:
             "output": [_configured(each) for each in declared_tensors(served, "outputs")],
             "instance_group": [{"count": len(served.pool.workers), "kind": kind}],
         }
+        if served.version.config.sequence_batching:
+            idle_us = 1000 * served.version.config.sequence_max_idle_ms
+            document["sequence_batching"] = {"max_sequence_idle_microseconds": idle_us}
+        return document
 
     def statistics(self, name: str = "", version: str = "") -> dict[str, Any]:
         """What was counted, of one version, of all versions of a model, or of all models.

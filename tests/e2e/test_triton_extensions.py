@@ -94,6 +94,16 @@ def test_a_sequence_has_its_state_until_it_ends(triton, name):
     assert add(4, sequence_start=True, sequence_end=True) == 4  # a place for one sequence only
 
 
+def test_a_stateful_model_says_so_in_its_configuration(over_http, over_grpc):
+    plain = over_http.get_model_config("totals")
+    message = over_grpc.get_model_config("totals").config
+
+    assert plain["sequence_batching"] == {"max_sequence_idle_microseconds": 60_000_000}
+    assert message.sequence_batching.max_sequence_idle_microseconds == 60_000_000
+    assert "sequence_batching" not in over_http.get_model_config("scores")
+    assert not over_grpc.get_model_config("scores").config.HasField("sequence_batching")
+
+
 def test_a_request_over_grpc_that_names_no_sequence_is_one_of_its_own(over_grpc):
     inputs = [tensor(triton_grpc, "x", [1])]
 
