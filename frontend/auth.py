@@ -71,9 +71,12 @@ class Key:
         shown_expiry: the same moment for people, in seconds since the epoch, as the clock was
             when the key was made.
         is_fixed: whether the operator chose it.
+
+    Attributes:
+        is_current: whether no other key has taken its place.
     """
 
-    __slots__ = ("expires_at", "header", "is_fixed", "shown_expiry", "text")
+    __slots__ = ("expires_at", "header", "is_current", "is_fixed", "shown_expiry", "text")
 
     def __init__(
         self,
@@ -88,6 +91,7 @@ class Key:
         self.header = b"Bearer " + text.encode("ascii")
         self.expires_at = expires_at
         self.is_fixed = is_fixed
+        self.is_current = True
 
     def document(self) -> dict[str, str]:
         """The key as the key file has it."""
@@ -150,13 +154,17 @@ class Authorizer:
         self._save(self._document(self._keys))
         return True
 
-    def check(self, authorization: bytes, permission: Permission, client: bytes = b"") -> None:
+    def check(self, authorization: bytes, permission: Permission, client: bytes = b"") -> Key:
         """Let a caller pass that shows the key for something.
 
         Args:
             authorization: ``Bearer KEY``; empty when nothing was shown.
             permission: what the caller wants.
             client: who that is, for the log.
+
+        Returns:
+            The key. Whoever shows the same again may pass without being asked, while the key
+            `is_good`.
 
         Raises:
             Unauthorized: the key is missing, wrong or expired.
@@ -165,11 +173,16 @@ class Authorizer:
         key = self._keys[permission]
         # The usual spelling of the right key: one comparison, nothing taken apart.
         if compare_digest(authorization, key.header) and self._elapsed() < key.expires_at:
-            return
+            return key
         refusal = self._refusal(authorization, permission)
         if refusal is not None:
             self._note(permission, refusal[0], client)
             raise refusal[1]
+        return key
+
+    def is_good(self, key: Key) -> bool:
+        """Whether a key still opens what it is for."""
+        return key.is_current and self._elapsed() < key.expires_at
 
     def check_any(self, authorization: bytes, permissions: tuple[Permission, ...]) -> None:
         """Let a caller pass that shows one of several keys.
@@ -209,6 +222,7 @@ class Authorizer:
             )
         keys = {**self._keys, permission: self._new(permission)}
         self._save(self._document(keys))
+        self._keys[permission].is_current = False
         self._keys = keys
         logger.info("There is a new %s key", permission)
         return keys[permission].document()

@@ -24,6 +24,7 @@ from tsl.protocol.errors import DeadlineExceeded, JobCancelled, TslError
 from tsl.protocol.frames import Chunk, Reply, Row
 
 if TYPE_CHECKING:
+    from .metrics.server_stats import ModelSeries
     from .worker_channel import Batch
 
 
@@ -97,6 +98,7 @@ class Job:
         "queue",
         "row",
         "sent_at",
+        "series",
         "sink",
         "size_bytes",
         "state",
@@ -120,6 +122,7 @@ class Job:
             len(parts[0][2]) if len(parts) == 1 else sum(len(part[2]) for part in parts)
         )
         self.labels = ("", "")  # model name and version as asked for: for the counters
+        self.series: ModelSeries | None = None  # these counters, once they are found
         self.queue: JobHolder | None = None
         self.batch: Batch | None = None
         self.channel: JobLine | None = None
@@ -137,8 +140,13 @@ class Job:
 
     def finish(self, reply: Reply) -> bool:
         """Hand over the answer."""
-        if not self._end(DONE):
+        if self.state >= DONE:  # as `_end`, without the call
             return False
+        self.state = DONE
+        self.queue = self.batch = self.channel = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
         self.sink.finish(self, reply)
         return True
 

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, cast
 
 from tsl.protocol.channel import Channel, ChannelState, Side
-from tsl.protocol.codec import FrameDecoder, encode
+from tsl.protocol.codec import FrameDecoder, encode, encode_predict
 from tsl.protocol.errors import ProtocolError, TslError
 from tsl.protocol.frames import (
     Buffer,
@@ -202,10 +202,17 @@ class WorkerChannel(asyncio.Protocol):
 
     def send_batch(self, jobs: list[Job], now: float) -> None:
         """Hand a batch to the worker."""
-        self._last_id += 1
-        batch = Batch(self._last_id, jobs, now)
-        self._send(Predict(batch.id, [job.row for job in jobs]))
-        self._batches[batch.id] = batch  # only now: a frame that cannot be made was never sent
+        self._last_id = number = self._last_id + 1
+        batch = Batch(number, jobs, now)
+        rows = [job.row for job in jobs]
+        if self._channel.state is ChannelState.SERVING and not self.companions:
+            # As `_send`, without a frame: where one may be sent, nothing changes by it.
+            if not self._out:
+                self._loop.call_soon(self._flush)
+            self._out += encode_predict(number, rows)
+        else:
+            self._send(Predict(number, rows))
+        self._batches[number] = batch  # only now: a frame that cannot be made was never sent
         for job in jobs:
             job.state = SENT
             job.sent_at = now
@@ -348,6 +355,9 @@ class WorkerChannel(asyncio.Protocol):
         """Decode frames and act on them; anything malformed ends this worker, nothing else."""
         try:
             for frame in self._decoder.feed(data):
+                if type(frame) is Result and self._channel.state is ChannelState.SERVING:
+                    self._on_result(frame)  # the usual one, which changes no state
+                    continue
                 self._channel.step(Side.WORKER, frame)
                 self._receive(frame)
         except ProtocolError as error:
@@ -383,15 +393,27 @@ class WorkerChannel(asyncio.Protocol):
         self._send(load)
 
     def _on_result(self, result: Result) -> None:
-        batch = self._expect(result.batch_id)
-        replies = result.replies
-        if len(replies) != len(batch.jobs):
+        batch_id, service_us, replies = result
+        batch = self._expect(batch_id)
+        jobs = batch.jobs
+        if len(replies) != len(jobs):
             raise ProtocolError("number of replies differs from the batch")
         # Everything is checked before the first job is settled: a batch that stays in flight
         # is answered by `lose`, one that is half settled would be by nobody.
-        errors = {n: _error_of(reply) for n, reply in enumerate(replies) if reply.error}
+        errors = {n: _error_of(reply) for n, reply in enumerate(replies) if reply[3]}
         self._forget(batch)
-        batch.service_us = result.service_us
+        batch.service_us = service_us
+        if errors or batch.has_steps:
+            self._settle(batch, replies, errors)
+        else:
+            for job, reply in zip(jobs, replies, strict=True):
+                job.finish(reply)
+        assert self._owner is not None
+        self._owner.on_free(batch, service_us)
+
+    @staticmethod
+    def _settle(batch: Batch, replies: list[Reply], errors: dict[int, TslError]) -> None:
+        """Hand over answers that are not all the ends of their jobs."""
         for number, (job, reply) in enumerate(zip(batch.jobs, replies, strict=True)):
             if number in errors:
                 job.fail(errors[number])
@@ -401,8 +423,6 @@ class WorkerChannel(asyncio.Protocol):
                 _count(job, chunk)
             else:
                 job.finish(reply)
-        assert self._owner is not None
-        self._owner.on_free(batch, result.service_us)
 
     def _on_chunk(self, chunk: Chunk) -> None:
         batch = self._expect(chunk.batch_id)

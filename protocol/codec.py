@@ -7,6 +7,10 @@ Layout of a frame::
     msgpack array: [type number, field, …]     a body field holds the body's size instead
     body, body, …                              raw, in the order of their sizes
 
+Batches are mostly uniform, so two things have a short form. A row ``[request id, size]`` has one
+body named `PLAIN`, and headers, properties and media type of the row before it that had such a
+body and said so. A reply that is a number is a plain one with a body of that size.
+
 Both numbers are big-endian. The second one is not strictly needed (msgpack knows its own end),
 but with it the header is decoded from one exact slice by the C decoder.
 
@@ -18,7 +22,7 @@ taken, types are checked before a frame exists, and msgpack is told to build pla
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, get_type_hints
 
 import msgpack
@@ -29,16 +33,21 @@ from .frames import (
     Buffer,
     Chunk,
     Frame,
+    Headers,
     MetricRecord,
     Pairs,
     Part,
     Predict,
     Result,
     Row,
+    new_part,
     new_reply,
+    new_result,
+    new_row,
 )
 
 PREFIX: Final = struct.Struct(">II")
+PREFIX_BYTES: Final = PREFIX.size
 MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
 """Room for the HTTP headers (8 KiB each by default) of a batch of some 1 500 requests."""
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024 * 1024
@@ -48,6 +57,10 @@ _NUMBERS: Final[dict[type[Any], int]] = {cls: n for n, cls in enumerate(FRAME_TY
 _PREDICT: Final = _NUMBERS[Predict]
 _RESULT: Final = _NUMBERS[Result]
 _CHUNK: Final = _NUMBERS[Chunk]
+
+PLAIN: Final = "body"
+"""Name of the one part of a request that is no form."""
+_NO_HEADERS: Final[list[str]] = []
 
 BODIES_DO_NOT_FIT: Final = "body sizes do not fit the frame"
 BYTES_LEFT_OVER: Final = "bytes left over behind the bodies"
@@ -67,45 +80,78 @@ def encode(frame: Frame) -> list[Buffer]:
     Raises:
         ProtocolError: it is too large; the other side would refuse it, and with it the connection.
     """
-    bodies: list[Buffer] = []
     if isinstance(frame, Predict):
-        header = _encode_predict(frame, bodies)
-    elif isinstance(frame, Result):
+        return encode_predict(frame.batch_id, frame.rows)
+    bodies: list[Buffer] = []
+    if isinstance(frame, Result):
         header = _encode_result(frame, bodies)
     elif isinstance(frame, Chunk):
         header = _pack((_CHUNK, *frame[:5], len(frame.body)))
         bodies.append(frame.body)
     else:
         header = _pack((_NUMBERS[type(frame)], *frame))
+    return _framed(header, bodies)
+
+
+def _framed(header: bytes, bodies: list[Buffer]) -> list[Buffer]:
+    """Put prefix and header before the bodies, in the same list."""
     size = len(header)
-    total = size + sum(map(len, bodies))
+    total = size + (sum(map(len, bodies)) if len(bodies) != 1 else len(bodies[0]))
     if size > MAX_HEADER_BYTES:
         msg = f"a frame header of {size} bytes exceeds the limit of {MAX_HEADER_BYTES}"
         raise ProtocolError(msg)
     if total > 0xFFFF_FFFF:
         msg = f"a frame of {total} bytes does not fit the wire format"
         raise ProtocolError(msg)
-    return [PREFIX.pack(total, size) + header, *bodies]
+    bodies.insert(0, PREFIX.pack(total, size) + header)
+    return bodies
 
 
-def _encode_predict(frame: Predict, bodies: list[Buffer]) -> bytes:
-    rows = []
-    for request_id, headers, properties, parts in frame.rows:
+def encode_predict(batch_id: int, rows: Sequence[Row]) -> list[Buffer]:
+    """Serialise a `Predict` frame, without making one first: this is done for every batch.
+
+    Args:
+        batch_id: of the frame.
+        rows: of the frame.
+
+    Raises:
+        ProtocolError: it is too large.
+    """
+    bodies: list[Buffer] = []
+    packed: list[tuple[object, ...]] = []
+    known_headers: Headers | None = None
+    known_properties: list[str] | None = None
+    known_type: str | None = None
+    for request_id, headers, properties, parts in rows:
         if len(parts) == 1:  # a plain body: the usual case
             name, content_type, body = parts[0]
             bodies.append(body)
-            rows.append((request_id, headers, properties, [(name, content_type, len(body))]))
+            if (
+                headers is known_headers
+                and properties is known_properties
+                and content_type is known_type
+                and name == PLAIN
+            ):
+                packed.append((request_id, len(body)))
+                continue
+            packed.append((request_id, headers, properties, [(name, content_type, len(body))]))
+            if name == PLAIN:
+                known_headers, known_properties, known_type = headers, properties, content_type
             continue
         sizes = [(name, content_type, len(body)) for name, content_type, body in parts]
         bodies += [part[2] for part in parts]
-        rows.append((request_id, headers, properties, sizes))
-    return _pack((_PREDICT, frame.batch_id, rows))
+        packed.append((request_id, headers, properties, sizes))
+    return _framed(_pack((_PREDICT, batch_id, packed)), bodies)
 
 
 def _encode_result(frame: Result, bodies: list[Buffer]) -> bytes:
-    replies = []
+    replies: list[object] = []
     for status, phrase, headers, error, body in frame.replies:
-        replies.append((status, phrase, headers, error, len(body)))
+        size = len(body)
+        if status or phrase or headers or error:
+            replies.append((status, phrase, headers, error, size))
+        else:
+            replies.append(size)
         bodies.append(body)
     return _pack((_RESULT, frame.batch_id, frame.service_us, replies))
 
@@ -133,7 +179,7 @@ class FrameDecoder:
         self._max_body = max_body_bytes
         self._chunks: list[bytes] = []
         self._have = 0
-        self._need = PREFIX.size
+        self._need = PREFIX_BYTES
 
     @property
     def missing(self) -> int:
@@ -165,35 +211,34 @@ class FrameDecoder:
             data = b"".join(self._chunks)
             self._chunks.clear()
             self._have = 0
-        self._need = PREFIX.size
+        self._need = PREFIX_BYTES
         frames: list[Frame] = []
         view = memoryview(data)
         at, end = 0, len(data)
-        while end - at >= PREFIX.size:
+        while end - at >= PREFIX_BYTES:
             size, header_size = PREFIX.unpack_from(data, at)
-            self._check_sizes(size, header_size)
-            stop = at + PREFIX.size + size
+            body_size = size - header_size
+            if body_size < 0 or header_size > self._max_header or body_size > self._max_body:
+                raise self._refusal(size, header_size)
+            body_at = at + PREFIX_BYTES + header_size
+            stop = body_at + body_size
             if stop > end:
-                self._need = PREFIX.size + size
+                self._need = PREFIX_BYTES + size
                 break
-            body_at = at + PREFIX.size + header_size
-            frames.append(_decode(view[at + PREFIX.size : body_at], view[body_at:stop]))
+            frames.append(_decode(view[at + PREFIX_BYTES : body_at], view[body_at:stop]))
             at = stop
         if at < end:
             self._chunks.append(data[at:] if at else data)
             self._have = end - at
         return frames
 
-    def _check_sizes(self, size: int, header_size: int) -> None:
+    def _refusal(self, size: int, header_size: int) -> ProtocolError:
         if header_size > size:
-            msg = "header larger than its frame"
-        elif header_size > self._max_header:
+            return ProtocolError("header larger than its frame")
+        if header_size > self._max_header:
             msg = f"frame header of {header_size} bytes exceeds the limit of {self._max_header}"
-        elif size - header_size > self._max_body:
-            msg = f"frame of {size} bytes exceeds the limit of {self._max_body}"
-        else:
-            return
-        raise ProtocolError(msg)
+            return ProtocolError(msg)
+        return ProtocolError(f"frame of {size} bytes exceeds the limit of {self._max_body}")
 
 
 def _decode(header: memoryview, bodies: memoryview) -> Frame:
@@ -250,19 +295,24 @@ def _decode_result(fields: list[Any], view: memoryview) -> Result:
         raise ProtocolError("malformed Result frame")
     replies = []
     at, end = 0, len(view)
-    for status, phrase, headers, error, size in items:
+    for item in items:
+        if type(item) is int:
+            if not 0 <= item <= end - at:
+                raise ProtocolError(BODIES_DO_NOT_FIT)
+            replies.append(new_reply((0, "", _NO_HEADERS, "", view[at : at + item])))
+            at += item
+            continue
+        status, phrase, headers, error, size = item
         if type(status) is not int or type(phrase) is not str or type(error) is not str:
             raise ProtocolError("malformed reply")
-        if headers or type(headers) is not list:  # most answers have none
-            _check_pairs(headers, str)
-        # As `_Bodies.take`, without the call: this is done for every request.
+        _check_pairs(headers, str)
         if type(size) is not int or not 0 <= size <= end - at:
             raise ProtocolError(BODIES_DO_NOT_FIT)
         replies.append(new_reply((status, phrase, headers, error, view[at : at + size])))
         at += size
     if at != end:
         raise ProtocolError(BYTES_LEFT_OVER)
-    return Result(batch_id, service_us, replies)
+    return new_result((batch_id, service_us, replies))
 
 
 def _decode_predict(fields: list[Any], view: memoryview) -> Predict:
@@ -270,20 +320,38 @@ def _decode_predict(fields: list[Any], view: memoryview) -> Predict:
     if type(batch_id) is not int or type(items) is not list:
         raise ProtocolError("malformed Predict frame")
     bodies = _Bodies(view)
-    rows = []
-    for request_id, headers, properties, sizes in items:
-        if type(request_id) is not str or type(sizes) is not list:
+    take = bodies.take
+    rows: list[Row] = []
+    known: tuple[Any, Any, Any] | None = None
+    for request_id, *rest in items:
+        if type(request_id) is not str:
             raise ProtocolError("malformed row")
-        _check_pairs(headers, bytes)
-        _check_pairs(properties, str)
-        parts = []
-        for name, content_type, size in sizes:
-            if type(name) is not str or type(content_type) is not str:
-                raise ProtocolError("malformed part")
-            parts.append(Part(name, content_type, bodies.take(size)))
-        rows.append(Row(request_id, headers, properties, parts))
+        if len(rest) == 1:
+            if known is None:
+                raise ProtocolError("a row like one that was not there")
+            headers, properties, content_type = known
+            parts = [new_part((PLAIN, content_type, take(rest[0])))]
+        else:
+            headers, properties, sizes = rest
+            _check_pairs(headers, bytes)
+            _check_pairs(properties, str)
+            parts = _decode_parts(sizes, take)
+            if len(parts) == 1 and parts[0][0] == PLAIN:
+                known = (headers, properties, parts[0][1])
+        rows.append(new_row((request_id, headers, properties, parts)))
     bodies.finish()
     return Predict(batch_id, rows)
+
+
+def _decode_parts(sizes: object, take: Callable[[int], memoryview]) -> list[Part]:
+    if type(sizes) is not list:
+        raise ProtocolError("malformed row")
+    parts = []
+    for name, content_type, size in sizes:
+        if type(name) is not str or type(content_type) is not str:
+            raise ProtocolError("malformed part")
+        parts.append(Part(name, content_type, take(size)))
+    return parts
 
 
 def _decode_chunk(fields: list[Any], view: memoryview) -> Chunk:

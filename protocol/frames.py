@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 """Raised with every incompatible change; both sides of a socket must have the same."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -184,6 +184,9 @@ class Result(NamedTuple):
     batch_id: int
     service_us: int
     replies: list[Reply]
+
+
+new_result: Final[Callable[[tuple[int, int, list[Reply]]], Result]] = partial(tuple.__new__, Result)
 
 
 class Chunk(NamedTuple):

@@ -173,6 +173,11 @@ class FakeClock:
         """Let time pass."""
         self.now += seconds
 
+    @staticmethod
+    def watch(renew):
+        """Call something now; the headers never change."""
+        renew()
+
 
 class FakeChannel:
     """What a job and a slow client want of a `WorkerChannel`.

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from tsl.frontend.http_api.messages import Request
+from tsl.frontend.http_api.messages import Request, RequestHead
 from tsl.frontend.jobs import Job
 from tsl.frontend.logs.access_log import AccessLog
 from tsl.frontend.logs.line_log import LineStyle, LineWriter
@@ -62,9 +62,7 @@ async def _measure(folder: Path) -> dict[str, float]:
 
         found[f"metrics: {mode}"] = best_us(count) / REQUESTS
     access = AccessLog(log.add)
-    request = Request(
-        b"POST", b"/predictions/m", [], "", b"", b"", b"", b"x", True, True, monotonic()
-    )
+    request = Request(RequestHead(b"POST", b"/predictions/m", []), b"x", monotonic())
 
     def note() -> None:
         for _ in jobs:

@@ -138,7 +138,11 @@ class GrpcApis:
 def _guard(authorizer: Authorizer | None, permission: Permission) -> Guard | None:
     if authorizer is None:
         return None
-    return lambda authorization, peer: authorizer.check(authorization, permission, peer)
+
+    def check(authorization: bytes, peer: bytes) -> None:
+        authorizer.check(authorization, permission, peer)
+
+    return check
 
 
 def _credentials(config: ServerConfig) -> grpc.ServerCredentials:

@@ -23,6 +23,7 @@ MAX_NAMES_BYTES: Final = 64 * 1024
 """All field names of a form. Names travel in a frame's header, which is bounded, too: somebody's
 long names must not cost a worker everybody's batch."""
 
+_FORM: Final = "multipart/form-data"
 _URLENCODED: Final = "application/x-www-form-urlencoded"
 _EXTENDED_FILE_NAME: Final = re.compile(r";\s*filename\*\s*=", re.IGNORECASE)
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -42,14 +43,27 @@ def parts_of(content_type: str, body: bytes) -> list[Part]:
     Raises:
         InvalidRequest: the body is declared as a form and is none.
     """
-    if not content_type:
-        return [new_part(("body", "", body))]
+    plain_type = media_type_of(content_type)
+    if plain_type is not None:
+        return [new_part(("body", plain_type, body))]
     media_type, options = _parse_content_type(content_type)
     if media_type == _URLENCODED:
         return urlencoded_parts(body)
-    if media_type == "multipart/form-data" and options.get("boundary"):
-        return _checked(_multipart_parts(body, options["boundary"]))
-    return [new_part(("body", media_type, body))]
+    return _checked(_multipart_parts(body, options["boundary"]))
+
+
+def media_type_of(content_type: str) -> str | None:
+    """The type of a body that is one value as a whole; None for one that `parts_of` has to split.
+
+    Args:
+        content_type: value of the header, "" when absent.
+    """
+    if not content_type:
+        return ""
+    media_type, options = _parse_content_type(content_type)
+    if media_type == _URLENCODED or (media_type == _FORM and options.get("boundary")):
+        return None
+    return media_type
 
 
 def _checked(parts: list[Part]) -> list[Part]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 
 from .messages import FIXED_HEADERS
@@ -16,14 +17,22 @@ class Clock:
         headers: the fixed response headers with the current ``date``.
     """
 
-    __slots__ = ("headers", "now")
+    __slots__ = ("_watchers", "headers", "now")
 
     def __init__(self) -> None:
         self.now = 0.0
         self.headers = b""
+        self._watchers: list[Callable[[], None]] = []
         self.tick()
 
     def tick(self) -> None:
         """Look at the real clock."""
         self.now = time.monotonic()
         self.headers = FIXED_HEADERS + f"date: {formatdate(usegmt=True)}\r\n".encode("ascii")
+        for renew in self._watchers:
+            renew()
+
+    def watch(self, renew: Callable[[], None]) -> None:
+        """Call something now and after each tick."""
+        self._watchers.append(renew)
+        renew()

@@ -55,7 +55,10 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._flow: FlowControl = cast("FlowControl", None)
         self._parser = RequestParser(
-            self, context.limits, withholds_authorization=context.withholds_authorization
+            self,
+            context.limits,
+            context.heads,
+            withholds_authorization=context.withholds_authorization,
         )
         self._waiting: deque[Request | TslError] = deque()
         # for the present request
@@ -113,6 +116,12 @@ class HttpConnection(asyncio.Protocol):
             return
         parser = self._parser
         was_between = parser.is_between_requests
+        if was_between and self._exchange is None and not self._waiting and self._flow.is_writable:
+            request = parser.known(data)
+            if request is not None:  # the usual case: one request, and its job is on its way
+                self.deadline = math.inf  # unless it is answered at once
+                self._serve(request)
+                return
         error = parser.feed(data)
         if error is not None:
             self._is_last = True
@@ -196,7 +205,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_serving = False
         if self._exchange is not None and not waiting and flow.is_writable:
             flow.resume_reading()
-            self.deadline = math.inf  # the usual case: one request, and its job is on its way
+            self.deadline = math.inf
             return
         if self._parser.wants_continue and self._exchange is None and not self._is_last:
             self._parser.wants_continue = False
@@ -213,9 +222,12 @@ class HttpConnection(asyncio.Protocol):
             return
         exchange = Exchange(self, item)
         self._exchange = exchange
+        head = item.head
         try:
-            endpoint, params = self.context.router.match(item.method, item.target)
-            endpoint(exchange, params)
+            match = head.match
+            if match is None:
+                match = head.match = self.context.router.match(head.method, head.target)
+            match.endpoint(exchange, match.params)
         except MethodNotAllowed as error:
             exchange.respond_error(error, self.context.router.allow(item.target))
         except TslError as error:
@@ -248,6 +260,8 @@ class HttpConnection(asyncio.Protocol):
             self._finish()
         elif self._waiting or self._parser.wants_continue:
             self._serve_waiting()
+        elif self._parser.is_between_requests and self._flow.is_writable:  # as `_set_deadline`
+            self.deadline = context.clock.now + context.limits.keep_alive_s
         else:
             self._set_deadline()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from tsl.protocol.errors import TslError
 
 from .clock import Clock
+from .known_heads import KnownHeads
 from .messages import Request
 from .router import Router
 
@@ -84,6 +85,11 @@ class HttpContext:
         withholds_authorization: keep the header ``Authorization`` from handlers; while tokens are on.
         standard_status_codes: answer errors with standard statuses instead of TorchServe's.
         connections: the live connections, shared with the other listeners.
+
+    Attributes:
+        plain_lines: what stands between request id and body size in the head of a plain answer.
+        heads: of requests that were read before.
+        is_draining: the server stops; each connection ends with the answer it waits for.
     """
 
     __slots__ = (
@@ -92,8 +98,10 @@ class HttpContext:
         "connections",
         "cors",
         "cors_lines",
+        "heads",
         "is_draining",
         "limits",
+        "plain_lines",
         "router",
         "standard_status_codes",
         "stats",
@@ -123,4 +131,10 @@ class HttpContext:
         self.withholds_authorization = withholds_authorization
         self.standard_status_codes = standard_status_codes
         self.connections = connections
+        self.heads = KnownHeads()
         self.is_draining = False
+        self.plain_lines = b""
+        clock.watch(self._renew)
+
+    def _renew(self) -> None:
+        self.plain_lines = b"\r\n%b%bcontent-length: " % (self.clock.headers, self.cors)

@@ -133,11 +133,35 @@ class Exchange:
             self._finish_stream(job, reply)
             return
         status, phrase, headers, _, body = reply
-        self.connection.context.stats.answered(job, status or 200)
-        if headers or phrase or status not in (0, 200):
+        context, request = self.connection.context, self.request
+        head = request.head
+        context.stats.answered(job, status or 200)
+        if (
+            headers
+            or phrase
+            or status not in (0, 200)
+            or head.method == b"HEAD"
+            or (head.accept and sse.is_wanted(head.accept))
+        ):
             self._finish_dressed(reply)
-        else:
-            self._finish_plain(body)
+            return
+        # The usual answer: 200 and nothing set by the handler.
+        length = len(body)
+        joined, rest = (body, b"") if length < JOIN_BELOW_BYTES else (b"", body)
+        data = b"".join(
+            (
+                b"HTTP/1.1 200 OK\r\nx-request-id: ",
+                self.request_id.encode("ascii"),
+                context.plain_lines,
+                b"%d\r\n" % length,
+                KEEP_ALIVE if request.keep_alive and not context.is_draining else CLOSE,
+                joined,
+            )
+        )
+        self.phase = DONE  # as `_end`, without the call
+        self.status = 200
+        self.job = None
+        self.connection.exchange_done(self, data, rest)
 
     def _finish_stream(self, job: Job, reply: Reply) -> None:
         if self.phase == STREAMING:
@@ -145,31 +169,6 @@ class Exchange:
             self._write_piece(reply.body)
             self.connection.stream_ended()
             self._end(self.status, LAST_CHUNK if self._is_chunked else b"")
-
-    def _finish_plain(self, body: Buffer) -> None:
-        """The usual answer: 200 and nothing set by the handler."""
-        context = self.connection.context
-        request = self.request
-        if request.accept and sse.is_wanted(request.accept):
-            self.respond(sse.encode_event(body), 200, sse.CONTENT_TYPE)
-            return
-        length = len(body)
-        if request.method == b"HEAD":
-            body = b""
-        joined, rest = (body, b"") if length < JOIN_BELOW_BYTES else (b"", body)
-        # typeshed knows bytes only for %b; Python takes every buffer.
-        data = b"HTTP/1.1 200 OK\r\nx-request-id: %b\r\n%b%bcontent-length: %d\r\n%b%b" % (  # type: ignore[str-format]
-            self.request_id.encode("ascii"),
-            context.clock.headers,
-            context.cors,
-            length,
-            KEEP_ALIVE if request.keep_alive and not context.is_draining else CLOSE,
-            joined,
-        )
-        self.phase = DONE  # as `_end`, without the call
-        self.status = 200
-        self.job = None
-        self.connection.exchange_done(self, data, rest)
 
     def _finish_dressed(self, reply: Reply) -> None:
         status = reply.status or 200

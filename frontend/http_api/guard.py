@@ -37,10 +37,13 @@ def guarded(routes: Sequence[Route], authorizer: Authorizer, permission: Permiss
 
 
 def _guarded(endpoint: Endpoint, authorizer: Authorizer, permission: Permission) -> Endpoint:
-    check = authorizer.check
+    check, is_good = authorizer.check, authorizer.is_good
 
     def checked(exchange: Exchange, params: Params) -> None:
-        check(exchange.request.authorization, permission, exchange.connection.peer)
+        head = exchange.request.head
+        key = head.passed_key
+        if key is None or not is_good(key):
+            head.passed_key = check(head.authorization, permission, exchange.connection.peer)
         endpoint(exchange, params)
 
     return checked

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tsl.protocol.errors import InvalidRequest
-from tsl.protocol.frames import Part, new_row
+from tsl.protocol.frames import Part, new_part, new_row
 
 from ..jobs import Job
 from ..registry import ModelRegistry
 from ..timing import TimedJob
-from .body import parts_of, urlencoded_parts
+from .body import media_type_of, parts_of, urlencoded_parts
 from .cloud_events import EventAnswer, answer_attributes
 from .exchange import Exchange
-from .messages import TimedRequest
 from .router import Params
 from .structured_events import StructuredAnswer, structured_event
+
+if TYPE_CHECKING:
+    from ..metrics.server_stats import ModelSeries
 
 _PREDICT: Final = ["explain", "False"]
 _EXPLAIN: Final = ["explain", "True"]
 _PREDICT_HERE: Final = [*_PREDICT, "url_path", ""]
 _EXPLAIN_HERE: Final = [*_EXPLAIN, "url_path", ""]
+
+
+class InferenceCall:
+    """What is asked of whom: all of a call but its values.
+
+    Args:
+        params: of the route.
+        properties: pairs that the row gets.
+        content_type: of the body, for calls that repeat themselves.
+
+    Attributes:
+        name: of the model.
+        version: of the model, "" for the default one.
+        labels: model and version as asked for, for the counters.
+        series: the counters, once a job has found them.
+        properties: pairs that the row gets.
+        media_type: of a body that is one value; None when it has to be taken apart.
+    """
+
+    __slots__ = ("labels", "media_type", "name", "properties", "series", "version")
+
+    def __init__(
+        self, params: Params, properties: list[str], content_type: str | None = None
+    ) -> None:
+        self.name = params["model_name"]
+        self.version = params.get("model_version", "")
+        self.labels = (self.name, self.version or "default")
+        self.series: ModelSeries | None = None
+        self.properties = properties
+        self.media_type = None if content_type is None else media_type_of(content_type)
 
 
 class InferenceApi:
@@ -37,25 +69,34 @@ class InferenceApi:
 
     def predict(self, exchange: Exchange, params: Params) -> None:
         """``/predictions/{model_name}[/{model_version}[/{rest}]]``."""
-        rest = params.get("rest")
-        properties = [*_PREDICT, "url_path", rest] if rest else _PREDICT_HERE
         request = exchange.request
-        self._submit(exchange, params, parts_of(request.content_type, request.body), properties)
+        head = request.head
+        call = head.call
+        if call is None:
+            rest = params.get("rest")
+            properties = [*_PREDICT, "url_path", rest] if rest else _PREDICT_HERE
+            call = head.call = InferenceCall(params, properties, head.content_type)
+        if call.media_type is not None:
+            parts = [new_part(("body", call.media_type, request.body))]
+        else:
+            parts = parts_of(head.content_type, request.body)
+        self._submit(exchange, call, parts)
 
     def explain(self, exchange: Exchange, params: Params) -> None:
         """``/explanations/{model_name}[/{model_version}[/{rest}]]``."""
         rest = params.get("rest")
         properties = [*_EXPLAIN, "url_path", rest] if rest else _EXPLAIN_HERE
-        self._submit(exchange, params, _body_parts(exchange), _with_query(properties, exchange))
+        call = InferenceCall(params, _with_query(properties, exchange))
+        self._submit(exchange, call, _body_parts(exchange))
 
     def protocol_predict(self, exchange: Exchange, params: Params) -> None:
         """The core of ``:predict`` of KServe v1: no ``url_path``."""
-        self._submit(exchange, params, _body_parts(exchange), _PREDICT)
+        self._submit(exchange, InferenceCall(params, _PREDICT), _body_parts(exchange))
 
     def protocol_explain(self, exchange: Exchange, params: Params) -> None:
         """The core of ``:explain`` of KServe v1."""
-        properties = _with_query(_EXPLAIN, exchange)
-        self._submit(exchange, params, _body_parts(exchange), properties)
+        call = InferenceCall(params, _with_query(_EXPLAIN, exchange))
+        self._submit(exchange, call, _body_parts(exchange))
 
     def v1_predict(self, exchange: Exchange, params: Params) -> None:
         """``:predict`` of KServe v1; an event is answered with an event."""
@@ -72,7 +113,7 @@ class InferenceApi:
     def invoke(self, exchange: Exchange, params: Params) -> None:
         """SageMaker's and the legacy paths: the query's fields come before the body's."""
         parts = self._query_parts(exchange) + _body_parts(exchange)
-        self._submit(exchange, params, parts, [])
+        self._submit(exchange, InferenceCall(params, []), parts)
 
     def invocations(self, exchange: Exchange, params: Params) -> None:
         """``/invocations``: the model is named by a field, or there is only one."""
@@ -85,7 +126,7 @@ class InferenceApi:
                 "Parameter model_name is required.",
                 hint="Several models are served; /invocations?model_name=… says which.",
             )
-        self._submit(exchange, {"model_name": name}, parts, [])
+        self._submit(exchange, InferenceCall({"model_name": name}, []), parts)
 
     def _submit_event(self, exchange: Exchange, params: Params, properties: list[str]) -> bool:
         """Serve an event in structured form; False when the request is none."""
@@ -100,21 +141,23 @@ class InferenceApi:
 
     # -- the way to a job ----------------------------------------------------------------------
 
-    def _submit(
-        self, exchange: Exchange, params: Params, parts: list[Part], properties: list[str]
-    ) -> None:
-        name, version = params["model_name"], params.get("model_version", "")
+    def _submit(self, exchange: Exchange, call: InferenceCall, parts: list[Part]) -> None:
         request = exchange.request
-        served = self._registry.get(name, version)
-        now = request.started_at
-        row = new_row((exchange.request_id, request.headers, properties, parts))
-        limited = request.timeout_ms or served.client_timeout_s
-        job = (TimedJob if type(request) is TimedRequest else Job)(
-            row, exchange, now, deadline_of(exchange, served.client_timeout_s) if limited else None
+        head = request.head
+        served = self._registry.get(call.name, call.version)
+        row = new_row((exchange.request_id, head.headers, call.properties, parts))
+        limited = head.timeout_ms or served.client_timeout_s
+        job = (TimedJob if head.wants_timing else Job)(
+            row,
+            exchange,
+            request.started_at,
+            deadline_of(exchange, served.client_timeout_s) if limited else None,
         )
-        job.labels = (name, version or "default")
+        job.labels = call.labels
+        job.series = call.series
         exchange.job = job
         exchange.connection.context.stats.accepted(job)
+        call.series = job.series
         served.pool.submit(job)
 
     @staticmethod

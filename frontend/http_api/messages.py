@@ -9,11 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tsl.protocol.frames import Headers
 
 from .reason_phrases import reason_phrase
+
+if TYPE_CHECKING:
+    from ..auth import Key
+    from .inference import InferenceCall
+    from .router import Match
 
 FIXED_HEADERS: Final = (
     b"Pragma: no-cache\r\n"
@@ -53,8 +58,8 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-class Request:
-    """One HTTP request, complete.
+class RequestHead:
+    """What a request says before its body; never changed, and shared by requests that repeat it.
 
     Attributes:
         method: as sent, upper case by the grammar.
@@ -64,25 +69,33 @@ class Request:
         accept: value of the header, b"" when absent.
         authorization: value of the header, b"" when absent; with tokens on, it is here only and
             not among ``headers``.
-        body: shape ``(size,)`` bytes, empty when there is none.
+        timeout_ms: value of ``x-request-timeout-ms``, the client's own time limit; b"" when absent.
         is_http_1_1: false for HTTP/1.0.
         keep_alive: whether the client wants to use the connection again.
-        timeout_ms: value of ``x-request-timeout-ms``, the client's own time limit; b"" when absent.
-        started_at: ``time.monotonic()`` seconds of its last byte, 0.0 when it never came.
+        wants_timing: whether the answer shall say where its time went (``x-tsl-timing``).
+        body_bytes: size of the body that came with it.
+        match: where the router has found it leads; None until it was asked.
+        call: what the endpoint has made of it, to be used again; None until it was asked.
+        passed_key: the key that it showed when it was let pass; None when it showed none.
+        log_text: what the access log says of it; None until it was asked.
     """
 
     __slots__ = (
         "accept",
         "authorization",
-        "body",
+        "body_bytes",
+        "call",
         "content_type",
         "headers",
         "is_http_1_1",
         "keep_alive",
+        "log_text",
+        "match",
         "method",
-        "started_at",
+        "passed_key",
         "target",
         "timeout_ms",
+        "wants_timing",
     )
 
     def __init__(
@@ -90,32 +103,91 @@ class Request:
         method: bytes,
         target: bytes,
         headers: Headers,
-        content_type: str,
-        accept: bytes,
-        timeout_ms: bytes,
-        authorization: bytes,
-        body: bytes,
-        is_http_1_1: bool,
-        keep_alive: bool,
-        started_at: float = 0.0,
+        *,
+        content_type: str = "",
+        accept: bytes = b"",
+        authorization: bytes = b"",
+        timeout_ms: bytes = b"",
+        is_http_1_1: bool = True,
+        keep_alive: bool = True,
+        wants_timing: bool = False,
+        body_bytes: int = 0,
     ) -> None:
         self.method = method
         self.target = target
         self.headers = headers
         self.content_type = content_type
         self.accept = accept
-        self.timeout_ms = timeout_ms
         self.authorization = authorization
-        self.body = body
+        self.timeout_ms = timeout_ms
         self.is_http_1_1 = is_http_1_1
         self.keep_alive = keep_alive
+        self.wants_timing = wants_timing
+        self.body_bytes = body_bytes
+        self.match: Match | None = None
+        self.call: InferenceCall | None = None
+        self.passed_key: Key | None = None
+        self.log_text: bytes | None = None
+
+
+class Request:
+    """One HTTP request, complete.
+
+    Attributes:
+        head: all but the body; its fields can also be read here.
+        body: shape ``(size,)`` bytes, empty when there is none.
+        keep_alive: whether the connection will be used again: as the client wants it, until the
+            answer decides otherwise.
+        started_at: ``time.monotonic()`` seconds of its last byte, 0.0 when it never came.
+    """
+
+    __slots__ = ("body", "head", "keep_alive", "started_at")
+
+    def __init__(self, head: RequestHead, body: bytes = b"", started_at: float = 0.0) -> None:
+        self.head = head
+        self.body = body
+        self.keep_alive = head.keep_alive
         self.started_at = started_at
 
+    @property
+    def method(self) -> bytes:
+        """As sent."""
+        return self.head.method
 
-class TimedRequest(Request):
-    """A request whose answer shall say where its time went (``x-tsl-timing``)."""
+    @property
+    def target(self) -> bytes:
+        """The raw request target."""
+        return self.head.target
 
-    __slots__ = ()
+    @property
+    def headers(self) -> Headers:
+        """Flat pairs as received."""
+        return self.head.headers
+
+    @property
+    def content_type(self) -> str:
+        """Value of the header."""
+        return self.head.content_type
+
+    @property
+    def accept(self) -> bytes:
+        """Value of the header."""
+        return self.head.accept
+
+    @property
+    def authorization(self) -> bytes:
+        """Value of the header."""
+        return self.head.authorization
+
+    @property
+    def timeout_ms(self) -> bytes:
+        """Value of ``x-request-timeout-ms``."""
+        return self.head.timeout_ms
+
+    @property
+    def is_http_1_1(self) -> bool:
+        """False for HTTP/1.0."""
+        return self.head.is_http_1_1
 
 
 def status_line(status: int, phrase: str = "") -> bytes:

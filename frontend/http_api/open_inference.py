@@ -30,7 +30,6 @@ from .body import parts_of
 from .content_coding import MIN_COMPRESSED_BYTES, coding_for, compress, decompress
 from .exchange import WAITING, Exchange
 from .inference import deadline_of
-from .messages import TimedRequest
 from .router import Params
 
 _LENGTH: Final = b"inference-header-content-length"
@@ -98,7 +97,7 @@ class OpenInferenceApi:
             limits = [each for each in (limit_s, timeout_of(parameters)) if each]
             limit_s = min(limits, default=0.0)
         limited = request.timeout_ms or limit_s
-        job = (TimedJob if type(request) is TimedRequest else Job)(
+        job = (TimedJob if request.head.wants_timing else Job)(
             Row(exchange.request_id, headers, properties, parts),
             answer,
             request.started_at,

@@ -9,16 +9,16 @@ nothing else and not for HTTP/1.0; limits on the request line, the head, the tra
 An ``Upgrade`` is ignored, as RFC 9110 allows. Llhttp would stop at it and drop the body, so such a
 head is parsed once more without that field.
 
-Clients repeat themselves: the requests of one connection often differ in their bodies only. So a
-parser remembers the last head that came together with its whole body, and when the same bytes
-come again, with a body of the announced size and nothing else, it does not read them again
+Clients repeat themselves: requests often differ in their bodies only. So heads that came together
+with their whole bodies are remembered (`KnownHeads`), and when the same bytes come again, with a
+body of the announced size and nothing else, they are not read again
 (``benchmarks/micro/http_parse.py``).
 """
 
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import httptools
 
@@ -34,22 +34,18 @@ from tsl.protocol.errors import (
 from tsl.protocol.frames import Headers
 
 from .context import HttpLimits
-from .messages import Request, TimedRequest
+from .known_heads import HEAD_END, KnownHeads
+from .messages import Request, RequestHead
 
 BODY_PROGRESS_BYTES: Final = 16 * 1024
 """Each time so much of a body has arrived, its sender gets more time."""
 MANY_PIECES: Final = 64
 """More pieces than this in `BODY_PROGRESS_BYTES` are joined: each costs some 40 bytes of its own."""
-MAX_REMEMBERED_BYTES: Final = 1024
-"""Longer heads are not remembered: with thousands of connections they would add up."""
-HEAD_END: Final = b"\r\n\r\n"
 REQUEST_LINE_EXTRA: Final = len(" HTTP/1.1\r\n ")
 FIELD_EXTRA: Final = len(": \r\n")
 
 _SINGLE: Final = frozenset({b"content-length", b"host", b"transfer-encoding"})
-_NEVER_SENT: Final = HEAD_END + b"\0"
-"""In the place of a head to remember, this matches none."""
-_NOT_REPEATABLE: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"x-tsl-timing"})
+_NOT_REPEATABLE: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 """Fields for which there is more to do than to read a body of a known size."""
 _LISTS: Final = frozenset({b"accept", b"authorization", b"expect"})
 _NOTED: Final = frozenset(
@@ -67,9 +63,6 @@ _NOTED: Final = frozenset(
         b"x-tsl-timing",
     }
 )
-
-
-_Known: TypeAlias = tuple[bytes, bytes, Headers, str, bytes, bytes, bytes]
 
 
 class _Refused(Exception):
@@ -92,6 +85,7 @@ class RequestParser:
     Args:
         owner: whom to tell.
         limits: bounds.
+        heads: shared by all parsers with the same limits and the same ``withholds_authorization``.
         withholds_authorization: leave ``Authorization`` out of the headers of requests: it is for
             this server, and what it says is not to be handed on.
 
@@ -102,9 +96,15 @@ class RequestParser:
     """
 
     def __init__(
-        self, owner: ParserOwner, limits: HttpLimits, *, withholds_authorization: bool = False
+        self,
+        owner: ParserOwner,
+        limits: HttpLimits,
+        heads: KnownHeads,
+        *,
+        withholds_authorization: bool = False,
     ) -> None:
         self._owner = owner
+        self._heads = heads
         self._withholds_authorization = withholds_authorization
         self._limits = limits
         self._head_limit = limits.request_line_bytes + limits.header_bytes + REQUEST_LINE_EXTRA
@@ -114,9 +114,6 @@ class RequestParser:
         self._is_http_1_1 = True
         self._keep_alive = True
         self._fed_bytes = 0
-        self._known_head = _NEVER_SENT
-        self._known_size = 0  # of the head with its body
-        self._known: _Known = (b"", b"", [], "", b"", b"", b"")  # what it says
         self._latest: Request | None = None  # complete, and may be worth remembering
         self._reset()
 
@@ -134,6 +131,17 @@ class RequestParser:
         self._progress_at = BODY_PROGRESS_BYTES
         self.wants_continue = False
 
+    def known(self, data: bytes) -> Request | None:
+        """The request that ``data`` is, if its head is known and nothing else is in it.
+
+        Only between two requests. When there is none, `feed` takes the data.
+        """
+        end = data.find(HEAD_END) + len(HEAD_END)
+        head = self._heads.get(data[:end])
+        if head is None or len(data) - end != head.body_bytes or self._error is not None:
+            return None
+        return Request(head, data[end:], monotonic())
+
     def feed(self, data: bytes) -> TslError | None:
         """Take what arrived; complete requests go to the owner.
 
@@ -142,9 +150,6 @@ class RequestParser:
         """
         size = len(data)
         is_first = self.is_between_requests
-        if is_first and size == self._known_size and data.startswith(self._known_head):
-            self._repeat(data)
-            return None
         self._fed_bytes = size
         if self._in_head:
             self._head_bytes += size
@@ -163,8 +168,6 @@ class RequestParser:
                 self._error = self._oversize()
             elif is_first and self.is_between_requests:
                 self._remember(data)
-        if self._error is not None:
-            self._known_size = 0  # nothing is taken any more, nor what is known
         return self._error
 
     def _remember(self, data: bytes) -> None:
@@ -177,24 +180,8 @@ class RequestParser:
         if request is None:
             return
         head_bytes = len(data) - len(request.body)
-        if head_bytes <= MAX_REMEMBERED_BYTES and data.find(HEAD_END) + len(HEAD_END) == head_bytes:
-            self._known_head = data[:head_bytes]
-            self._known_size = len(data)
-            self._known = (
-                request.method,
-                request.target,
-                request.headers,
-                request.content_type,
-                request.accept,
-                request.timeout_ms,
-                request.authorization,
-            )
-
-    def _repeat(self, data: bytes) -> None:
-        """A request that differs from the remembered one in its body only."""
-        body = data[len(self._known_head) :]
-        request = Request(*self._known, body, True, True, monotonic())
-        self._owner.request_complete(request)
+        if data.find(HEAD_END) + len(HEAD_END) == head_bytes:
+            self._heads.add(data[:head_bytes], request.head)
 
     def _fail(self, error: httptools.HttpParserError) -> None:
         if self._error is None:
@@ -238,7 +225,7 @@ class RequestParser:
         method = self._parser.get_method() if self._target else b"GET"
         target = self._target or b"/bad-request"
         is_http_1_1 = self._is_http_1_1
-        return Request(method, target, [], "", b"", b"", b"", b"", is_http_1_1, keep_alive=False)
+        return Request(RequestHead(method, target, [], is_http_1_1=is_http_1_1, keep_alive=False))
 
     def timed_out(self) -> TslError:
         """The request did not arrive in time: the error to answer with."""
@@ -377,19 +364,20 @@ class RequestParser:
             self._headers += [b"content-length", b"%d" % self._body_bytes]  # for the handler
         if self._withholds_authorization and b"authorization" in noted:
             self._headers = _without(b"authorization", self._headers)
-        request = (TimedRequest if b"x-tsl-timing" in noted else Request)(
+        head = RequestHead(
             method,
             self._target,
             self._headers,
-            noted[b"content-type"].decode("latin-1") if b"content-type" in noted else "",
-            noted.get(b"accept", b""),
-            noted.get(b"x-request-timeout-ms", b""),
-            noted.get(b"authorization", b""),
-            body[0] if len(body) == 1 else b"".join(body),
-            self._is_http_1_1,
-            self._keep_alive and method != b"CONNECT",
-            monotonic(),
+            content_type=noted.get(b"content-type", b"").decode("latin-1"),
+            accept=noted.get(b"accept", b""),
+            authorization=noted.get(b"authorization", b""),
+            timeout_ms=noted.get(b"x-request-timeout-ms", b""),
+            is_http_1_1=self._is_http_1_1,
+            keep_alive=self._keep_alive and method != b"CONNECT",
+            wants_timing=b"x-tsl-timing" in noted,
+            body_bytes=self._body_bytes,
         )
+        request = Request(head, body[0] if len(body) == 1 else b"".join(body), monotonic())
         if self._is_http_1_1 and request.keep_alive and _NOT_REPEATABLE.isdisjoint(noted):
             self._latest = request
         else:

@@ -29,15 +29,13 @@ class AccessLog:
 
     def add(self, peer: bytes, request: Request, status: int, request_id: str) -> None:
         """Note a request whose response is complete, or whose client left (status 499)."""
-        started = request.started_at
-        line = b'%b "%b %b HTTP/1.%d" %d %d' % (
-            peer,
-            request.method,
-            request.target,
-            request.is_http_1_1,
-            status,
-            int((monotonic() - started) * 1000) if started else 0,
-        )
+        head, started = request.head, request.started_at
+        text = head.log_text
+        if text is None:
+            line = b' "%b %b HTTP/1.%d" ' % (head.method, head.target, head.is_http_1_1)
+            text = head.log_text = line
+        taken_ms = int((monotonic() - started) * 1000) if started else 0
+        line = b"%b%b%d %d" % (peer, text, status, taken_ms)
         self._add(line + b" " + request_id.encode() if self._with_ids else line)
 
     def add_call(

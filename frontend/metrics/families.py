@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from prometheus_client.metrics_core import Metric
@@ -30,6 +31,10 @@ class Child(Protocol):
     def update(self, value: float) -> None:
         """Add to a counter, set a gauge, observe in a histogram."""
 
+    @property
+    def one(self) -> Callable[[], None]:
+        """Does what ``update(1)`` does; to be bound once, and called often."""
+
 
 class Null:
     """A series that nobody wants to see."""
@@ -37,6 +42,9 @@ class Null:
     __slots__ = ()
 
     def update(self, value: float) -> None:
+        """Nothing."""
+
+    def one(self) -> None:
         """Nothing."""
 
 
@@ -58,6 +66,10 @@ class Counter:
         """Add."""
         self.value += value
 
+    def one(self) -> None:
+        """Add 1."""
+        self.value += 1
+
 
 class Gauge:
     """The latest value."""
@@ -70,6 +82,10 @@ class Gauge:
     def update(self, value: float) -> None:
         """Replace."""
         self.value = value
+
+    def one(self) -> None:
+        """Replace by 1."""
+        self.value = 1
 
 
 class Histogram:
@@ -90,6 +106,10 @@ class Histogram:
         """Observe."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def one(self) -> None:
+        """Observe 1."""
+        self.update(1)
 
 
 class Family:

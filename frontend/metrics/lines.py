@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ..host import HOSTNAME
@@ -30,9 +31,12 @@ class LineSeries:
         add: takes a line.
         before: what comes before the value.
         after: what comes behind it.
+
+    Attributes:
+        one: does what ``update(1)`` does, for less.
     """
 
-    __slots__ = ("_after", "_before", "_line", "_value", "add")
+    __slots__ = ("_after", "_before", "_line", "_value", "add", "one")
 
     def __init__(self, add: Add, before: bytes, after: bytes) -> None:
         self.add = add
@@ -40,6 +44,7 @@ class LineSeries:
         self._after = after
         self._value: float | None = None
         self._line = b""
+        self.one: Callable[[], None] = partial(add, b"%b1.0%b" % (before, after))
 
     @property
     def format(self) -> bytes:

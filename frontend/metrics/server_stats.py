@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 HOST_LEVEL: Final = "Host"
 
 
-class _ModelSeries:
+class ModelSeries:
     """The series of one model and version, as asked for."""
 
-    __slots__ = ("answered", "duration", "first_chunk", "queue_time", "requests")
+    __slots__ = ("answered", "duration", "first_chunk", "queue_time", "requested")
 
     def __init__(self, board: Board, own: OwnMetrics | None, labels: tuple[str, str]) -> None:
-        self.requests = board.series("ts_inference_requests_total", *labels)
+        self.requested = board.series("ts_inference_requests_total", *labels).one
         self.answered = _all_of(
             board.series("ts_inference_latency_microseconds", *labels),
             board.series("ts_queue_latency_microseconds", *labels),
@@ -74,23 +74,26 @@ class ServerStats:
         self.refused_callers: Counter[tuple[str, str]] = own.refused_callers if own else Counter()
         self._by_status = own.responses if own else [0] * 600
         successes, client_errors, server_errors = (
-            board.series(f"Requests{hundred}XX", HOST_LEVEL) for hundred in (2, 4, 5)
+            board.series(f"Requests{hundred}XX", HOST_LEVEL).one for hundred in (2, 4, 5)
         )
         # TorchServe counts redirections as Requests5XX; nobody wants to be woken for them.
-        self._by_hundred = (NULL, NULL, successes, NULL, client_errors, server_errors)
-        self._models: dict[tuple[str, str], _ModelSeries] = {}
+        none = NULL.one
+        self._by_hundred = (none, none, successes, none, client_errors, server_errors)
+        self._models: dict[tuple[str, str], ModelSeries] = {}
 
-    def _model(self, labels: tuple[str, str]) -> _ModelSeries:
+    def _model(self, job: Job) -> ModelSeries:
+        labels = job.labels
         series = self._models.get(labels)
         if series is None:
-            series = _ModelSeries(self._board, self._own, labels)
+            series = ModelSeries(self._board, self._own, labels)
             if len(self._models) < MAX_CHILDREN:
                 self._models[labels] = series
+        job.series = series
         return series
 
     def accepted(self, job: Job) -> None:
         """A job is about to be queued."""
-        self._model(job.labels).requests.update(1)
+        (job.series or self._model(job)).requested()
 
     def answered(self, job: Job, status: int) -> None:
         """A model answered; for a stream, began to."""
@@ -98,7 +101,7 @@ class ServerStats:
         arrived = job.enqueued_at
         waited = job.sent_at - arrived
         taken = monotonic() - arrived
-        series = self._model(job.labels)
+        series = job.series or self._model(job)
         series.answered(int(taken * 1_000_000), int(waited * 1_000_000), int(waited * 1000))
         if self._own is not None:
             series.queue_time.update(waited)
@@ -107,7 +110,7 @@ class ServerStats:
     def streamed(self, job: Job) -> None:
         """A stream came to its end."""
         if self._own is not None:
-            self._model(job.labels).duration.update(monotonic() - job.enqueued_at)
+            (job.series or self._model(job)).duration.update(monotonic() - job.enqueued_at)
 
     def failed(self, job: Job, error: TslError) -> None:
         """A job ended without an answer."""
@@ -122,4 +125,4 @@ class ServerStats:
     def responded(self, status: int) -> None:
         """A response was sent."""
         self._by_status[status] += 1
-        self._by_hundred[status // 100].update(1)
+        self._by_hundred[status // 100]()

@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsl.frontend.http_api.context import HttpLimits
+from tsl.frontend.http_api.known_heads import KnownHeads
 from tsl.frontend.http_api.parser import RequestParser
 
 EXCEPTIONS = {
@@ -114,7 +115,7 @@ class Owner:
 def ours(data):
     """Requests as our parser reports them, until one that ends the connection."""
     owner = Owner()
-    RequestParser(owner, HttpLimits()).feed(data)
+    RequestParser(owner, HttpLimits(), KnownHeads()).feed(data)
     found = []
     for item in owner.requests:
         pairs = list(zip(item.headers[::2], item.headers[1::2], strict=True))

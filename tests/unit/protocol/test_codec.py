@@ -89,6 +89,46 @@ def refuse(data, match=None, **limits):
 # -- round trip
 
 
+def row_of(number, headers, properties, *parts):
+    return Row(f"r{number}", headers, properties, [Part(*part) for part in parts])
+
+
+HEADERS, PROPERTIES, TYPE = [b"Host", b"a"], ["explain", "False"], "a/b"
+SAME = [row_of(n, HEADERS, PROPERTIES, ("body", TYPE, b"%d" % n)) for n in range(5)]
+FORM = row_of(9, HEADERS, PROPERTIES, ("x", TYPE, b"1"), ("body", TYPE, b"2"))
+OTHER = row_of(8, [b"Host", b"b"], PROPERTIES, ("body", TYPE, b"8"))
+TYPED = row_of(7, HEADERS, PROPERTIES, ("body", "c/d", b"7"))
+MARKED = row_of(6, HEADERS, ["explain", "True"], ("body", TYPE, b"6"))
+NAMED = row_of(5, HEADERS, PROPERTIES, ("x", TYPE, b"5"))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [SAME]
+    + [[*SAME[:2], odd, *SAME[2:], odd] for odd in (FORM, OTHER, TYPED, MARKED, NAMED)]
+    + [[FORM, NAMED, *SAME, OTHER, TYPED, MARKED, SAME[0]]],
+)
+def test_rows_with_something_in_common_are_told_apart(rows):
+    assert FrameDecoder().feed(wire(Predict(1, rows))) == [Predict(1, rows)]
+
+
+def test_what_rows_have_in_common_is_sent_once():
+    assert wire(Predict(1, SAME)).count(b"Host") == 1
+
+
+def test_plain_and_other_replies_are_told_apart():
+    plain, empty = Reply(0, "", [], "", b"one"), Reply(0, "", [], "", b"")
+    others = [
+        plain._replace(status=200),
+        plain._replace(phrase="p"),
+        plain._replace(headers=["a", "b"]),
+        plain._replace(error="e"),
+    ]
+    result = Result(1, 2, [plain, *others, empty, plain])
+
+    assert FrameDecoder().feed(wire(result)) == [result]
+
+
 def test_there_is_an_example_of_every_frame_type():
     assert [type(frame) for frame in EXAMPLES] == list(FRAME_TYPES)
 
@@ -407,6 +447,18 @@ def test_sizes_may_not_overlap_or_leave_a_gap():
         [NUMBER[Predict], 1, [["r", [], [b"b", b"b"], []]]],
         [NUMBER[Predict], 1, [["r", [], [], {}]]],
         [NUMBER[Predict], 1, [["r", [], [], ""]]],
+        [NUMBER[Predict], 1, [["r", 0]]],
+        [NUMBER[Predict], 1, [["r"]]],
+        [NUMBER[Predict], 1, [["r", [], []]]],
+        [NUMBER[Predict], 1, [["r", [], [], [["x", "", 0]]], ["r", 0]]],
+        [NUMBER[Predict], 1, [["r", [], [], [["body", "", 0]]], ["r", "0"]]],
+        [NUMBER[Predict], 1, [["r", [], [], [["body", "", 0]]], ["r", 1]]],
+        [NUMBER[Predict], 1, [["r", [], [], [["body", "", 0]]], ["r", -1]]],
+        [NUMBER[Predict], 1, [["r", [], [], [["body", "", 0]]], [0, 0]]],
+        [NUMBER[Result], 1, 1, [1]],
+        [NUMBER[Result], 1, 1, [-1]],
+        [NUMBER[Result], 1, 1, [True]],
+        [NUMBER[Result], 1, 1, [[]]],
         [NUMBER[Metrics], [[*RECORD[:4], ["odd"], *RECORD[5:]]]],
         [NUMBER[Fork], "w", [], ["odd"], "/m", []],
     ],

@@ -5,12 +5,8 @@ import pytest
 from http_client import chunked, request
 
 from tsl.frontend.http_api.context import HttpLimits
-from tsl.frontend.http_api.messages import TimedRequest
-from tsl.frontend.http_api.parser import (
-    BODY_PROGRESS_BYTES,
-    MAX_REMEMBERED_BYTES,
-    RequestParser,
-)
+from tsl.frontend.http_api.known_heads import MAX_HEAD_BYTES, MAX_HEADS, KnownHeads
+from tsl.frontend.http_api.parser import BODY_PROGRESS_BYTES, RequestParser
 from tsl.protocol.errors import (
     ExpectationFailed,
     HeadersTooLarge,
@@ -35,12 +31,21 @@ class Owner:
         self.progress += 1
 
 
+def take(parser, owner, data):
+    """What a connection does with data; answers the error."""
+    known = parser.known(data) if parser.is_between_requests else None
+    if known is None:
+        return parser.feed(data)
+    owner.request_complete(known)
+    return None
+
+
 def parse(*pieces, **limits):
     """Feed pieces until one is refused; answers owner, parser and error."""
     owner = Owner()
-    parser = RequestParser(owner, HttpLimits(**limits))
+    parser = RequestParser(owner, HttpLimits(**limits), KnownHeads())
     for piece in pieces:
-        error = parser.feed(piece)
+        error = take(parser, owner, piece)
         if error is not None:
             return owner, parser, error
     return owner, parser, None
@@ -603,14 +608,15 @@ def posted(body, *headers, target="/a"):
 
 def test_a_head_that_comes_again_is_not_read_again():
     owner = Owner()
-    parser = RequestParser(owner, HttpLimits())
+    parser = RequestParser(owner, HttpLimits(), KnownHeads())
     parser.feed(posted(b"hello", ("Content-Type", "text/x"), ("Accept", "y/z")))
-    parser._parser = None  # whoever reads now, fails
 
-    error = parser.feed(posted(b"again", ("Content-Type", "text/x"), ("Accept", "y/z")))
+    (first,) = owner.requests
+    second = parser.known(posted(b"again", ("Content-Type", "text/x"), ("Accept", "y/z")))
 
-    assert error is None
-    first, second = owner.requests
+    assert second is not None
+    assert second.head is first.head
+    owner.requests.append(second)
     assert (first.body, second.body) == (b"hello", b"again")
     assert seen(owner)[0][:3] == seen(owner)[1][:3] == (b"POST", b"/a", first.headers)
     assert second.accept == b"y/z"
@@ -655,13 +661,14 @@ def test_who_asks_for_timing_is_remembered_as_one_who_does():
 
     owner, _, _ = parse(posted(b"1"), asking, asking, posted(b"1"))
 
-    assert [type(each) is TimedRequest for each in owner.requests] == [False, True, True, False]
+    assert [each.head.wants_timing for each in owner.requests] == [False, True, True, False]
 
 
 def test_a_head_with_an_expectation_is_read_each_time():
     waiting = posted(b"12345", ("Expect", "100-continue"))
     parser = parse(waiting)[1]
 
+    assert parser.known(waiting) is None
     parser.feed(waiting[:-5])
 
     assert parser.wants_continue
@@ -671,15 +678,47 @@ def test_what_is_known_is_forgotten_with_an_error():
     owner, parser, _ = parse(posted(b"1"))
     error = parser.feed(b"%%%")
 
+    assert parser.known(posted(b"1")) is None
     assert parser.feed(posted(b"1")) is error
     assert len(owner.requests) == 1
 
 
-def test_long_heads_are_not_remembered():
-    """They would add up with the number of connections."""
-    parser = parse(posted(b"1", ("X-Long", "a" * MAX_REMEMBERED_BYTES)))[1]
+def test_heads_are_known_on_other_connections_too():
+    owner, heads = Owner(), KnownHeads()
+    RequestParser(owner, HttpLimits(), heads).feed(posted(b"1"))
 
-    assert len(parser._known_head) < 10
+    known = RequestParser(owner, HttpLimits(), heads).known(posted(b"2"))
+
+    assert known is not None
+    assert known.head is owner.requests[0].head
+
+
+def test_several_heads_are_known_at_a_time():
+    owner, parser, _ = parse(posted(b"1", target="/a"), posted(b"22", target="/b"))
+
+    again = [parser.known(posted(b"3", target="/a")), parser.known(posted(b"44", target="/b"))]
+
+    assert [each.head for each in again] == [each.head for each in owner.requests]
+
+
+def test_long_heads_are_not_remembered():
+    heads = KnownHeads()
+    parser = RequestParser(Owner(), HttpLimits(), heads)
+
+    parser.feed(posted(b"1", ("X-Long", "a" * MAX_HEAD_BYTES)))
+
+    assert len(heads) == 0
+
+
+def test_not_more_heads_are_remembered_than_there_is_room_for():
+    heads = KnownHeads()
+    parser = RequestParser(Owner(), HttpLimits(), heads)
+
+    for number in range(MAX_HEADS + 10):
+        parser.feed(posted(b"1", ("X-Number", f"{number}")))
+
+    assert 0 < len(heads) <= MAX_HEADS
+    assert parser.known(posted(b"1", ("X-Number", f"{MAX_HEADS + 9}"))) is not None
 
 
 # -- authorization --------------------------------------------------------------------------------------
@@ -710,12 +749,12 @@ def test_what_a_client_shows_is_noted(headers, noted):
 )
 def test_what_is_for_the_server_alone_is_not_among_the_headers(more):
     owner = Owner()
-    parser = RequestParser(owner, HttpLimits(), withholds_authorization=True)
+    parser = RequestParser(owner, HttpLimits(), KnownHeads(), withholds_authorization=True)
     headers = (("A", "1"), ("AuthoriZation", "Bearer k"), *more, ("Z", "2"))
     data = request("/x", "POST", body=b"b", headers=headers)
 
     for _ in range(3):
-        assert parser.feed(data) is None
+        assert take(parser, owner, data) is None
 
     assert len(owner.requests) == 3
     for each in owner.requests:

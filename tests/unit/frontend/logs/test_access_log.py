@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tsl.frontend.http_api.messages import Request
+from tsl.frontend.http_api.messages import Request, RequestHead
 from tsl.frontend.logs import access_log
 from tsl.frontend.logs.access_log import AccessLog, JsonAccessLog
 
@@ -31,10 +31,8 @@ def lines():
 def request_at():
     def make(started_at, *, target=b"/predictions/multi", is_http_1_1=True):
         return Request(
-            method=b"POST", target=target, headers=[], content_type="", accept=b"",
-            timeout_ms=b"", authorization=b"", body=b"", is_http_1_1=is_http_1_1, keep_alive=True,
-            started_at=started_at,
-        )  # fmt: skip
+            RequestHead(b"POST", target, [], is_http_1_1=is_http_1_1), started_at=started_at
+        )
 
     return make
 
