@@ -65,9 +65,12 @@ class BatchPool(WorkerPool):
 
     def _dispatch_ahead(self, now: float) -> None:
         """All workers are busy, but quick: keep a few batches in flight to each."""
-        while self._serving and self.queue.is_due(now, idle=False):
-            channel = min(self._serving, key=_in_flight)
-            if channel.in_flight >= self.depth.depth or not channel.is_serving:
+        serving, queue, depth = self._serving, self.queue, self.depth.depth
+        while serving:
+            channel = serving[0] if len(serving) == 1 else min(serving, key=_in_flight)
+            if channel.in_flight >= depth or not queue.is_due(now, idle=False):
+                return
+            if not channel.is_serving:
                 return
             self._send(channel, now)
 

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, cast
 
 from tsl.protocol.channel import Channel, ChannelState, Side
-from tsl.protocol.codec import FrameDecoder, encode, encode_predict
+from tsl.protocol.codec import FrameDecoder, RowEncoder, encode
 from tsl.protocol.errors import ProtocolError, TslError
 from tsl.protocol.frames import (
     Buffer,
@@ -41,6 +41,7 @@ from tsl.protocol.frames import (
     Predict,
     Reply,
     Result,
+    Row,
     Shutdown,
 )
 
@@ -153,6 +154,7 @@ class WorkerChannel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder(max_body_bytes=64 * 1024)
         self._channel = Channel()
+        self._rows = RowEncoder()
         self._batches: dict[int, Batch] = {}
         self._last_id = 0
         self._paused_by = 0
@@ -204,14 +206,7 @@ class WorkerChannel(asyncio.Protocol):
         """Hand a batch to the worker."""
         self._last_id = number = self._last_id + 1
         batch = Batch(number, jobs, now)
-        rows = [job.row for job in jobs]
-        if self._channel.state is ChannelState.SERVING and not self.companions:
-            # As `_send`, without a frame: where one may be sent, nothing changes by it.
-            if not self._out:
-                self._loop.call_soon(self._flush)
-            self._out += encode_predict(number, rows)
-        else:
-            self._send(Predict(number, rows))
+        self._send_rows(number, [job.row for job in jobs])
         self._batches[number] = batch  # only now: a frame that cannot be made was never sent
         for job in jobs:
             job.state = SENT
@@ -232,7 +227,7 @@ class WorkerChannel(asyncio.Protocol):
         """
         self._last_id += 1
         batch = kind(self._last_id, jobs, now)
-        self._send(Predict(batch.id, [job.row for job in jobs]))
+        self._send_rows(batch.id, [job.row for job in jobs])
         self._batches[batch.id] = batch
         for job in jobs:
             job.batch = batch
@@ -326,6 +321,16 @@ class WorkerChannel(asyncio.Protocol):
         if self.companions:
             for companion in self.companions:
                 companion.relay(frame, buffers)
+
+    def _send_rows(self, number: int, rows: list[Row]) -> None:
+        """Send a `Predict` frame, without making one where nobody looks at it."""
+        if self.companions or self._channel.state is not ChannelState.SERVING:
+            self._rows.forget()  # the others may not have got what came before
+            self._send(Predict(number, rows))
+            return
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out += self._rows.encode(number, rows)
 
     def relay(self, frame: Frame, buffers: list[Buffer]) -> None:
         """Send a frame that another channel has encoded."""
@@ -445,18 +450,16 @@ class WorkerChannel(asyncio.Protocol):
 
     def _expect(self, batch_id: int) -> Batch:
         """The batch the worker is working on, which is the only one it may speak of."""
-        batch = self._batches.get(batch_id) if self._is_concurrent else self.oldest
-        if batch is None or batch.id != batch_id:
+        batch = self._batches.get(batch_id)
+        if batch is None or not (self._is_concurrent or batch is self.oldest):
             raise ProtocolError("an answer to a batch whose turn it is not")
         return batch
 
     def _forget(self, batch: Batch) -> None:
-        del self._batches[batch.id]
-        if self._is_concurrent:
-            return
-        following = self.oldest
-        if following is not None:
-            following.active_at = time.monotonic()  # its turn begins now
+        batches = self._batches
+        del batches[batch.id]
+        if batches and not self._is_concurrent:
+            next(iter(batches.values())).active_at = time.monotonic()  # its turn begins now
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the end once; the owner decides what becomes of the jobs."""

@@ -7,9 +7,9 @@ Layout of a frame::
     msgpack array: [type number, field, …]     a body field holds the body's size instead
     body, body, …                              raw, in the order of their sizes
 
-Batches are mostly uniform, so two things have a short form. A row ``[request id, size]`` has one
-body named `PLAIN`, and headers, properties and media type of the row before it that had such a
-body and said so. A reply that is a number is a plain one with a body of that size.
+Requests are mostly alike, so two things have a short form. A row ``[request id, size]`` has one
+body named `PLAIN`, and headers, properties and media type of the last row of the connection that had
+such a body and said so. A reply that is a number is a plain one with a body of that size.
 
 Both numbers are big-endian. The second one is not strictly needed (msgpack knows its own end),
 but with it the header is decoded from one exact slice by the C decoder.
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, TypeAlias, get_type_hints
 
 import msgpack
 
@@ -62,6 +62,8 @@ PLAIN: Final = "body"
 """Name of the one part of a request that is no form."""
 _NO_HEADERS: Final[list[str]] = []
 
+_Known: TypeAlias = tuple[Headers | None, list[str] | None, str | None]
+
 BODIES_DO_NOT_FIT: Final = "body sizes do not fit the frame"
 BYTES_LEFT_OVER: Final = "bytes left over behind the bodies"
 
@@ -81,7 +83,7 @@ def encode(frame: Frame) -> list[Buffer]:
         ProtocolError: it is too large; the other side would refuse it, and with it the connection.
     """
     if isinstance(frame, Predict):
-        return encode_predict(frame.batch_id, frame.rows)
+        return RowEncoder().encode(frame.batch_id, frame.rows)
     bodies: list[Buffer] = []
     if isinstance(frame, Result):
         header = _encode_result(frame, bodies)
@@ -107,41 +109,60 @@ def _framed(header: bytes, bodies: list[Buffer]) -> list[Buffer]:
     return bodies
 
 
-def encode_predict(batch_id: int, rows: Sequence[Row]) -> list[Buffer]:
-    """Serialise a `Predict` frame, without making one first: this is done for every batch.
+class RowEncoder:
+    """Makes the `Predict` frames of one connection, which may refer to the ones before.
 
-    Args:
-        batch_id: of the frame.
-        rows: of the frame.
-
-    Raises:
-        ProtocolError: it is too large.
+    All of a connection's must come from the same encoder, or each from a new one.
     """
-    bodies: list[Buffer] = []
-    packed: list[tuple[object, ...]] = []
-    known_headers: Headers | None = None
-    known_properties: list[str] | None = None
-    known_type: str | None = None
-    for request_id, headers, properties, parts in rows:
-        if len(parts) == 1:  # a plain body: the usual case
-            name, content_type, body = parts[0]
-            bodies.append(body)
-            if (
-                headers is known_headers
-                and properties is known_properties
-                and content_type is known_type
-                and name == PLAIN
-            ):
-                packed.append((request_id, len(body)))
+
+    __slots__ = ("_headers", "_properties", "_type")
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Refer to nothing that was sent before."""
+        self._headers: Headers | None = None
+        self._properties: list[str] | None = None
+        self._type: str | None = None
+
+    def encode(self, batch_id: int, rows: Sequence[Row]) -> list[Buffer]:
+        """Serialise a `Predict` frame, without making one first: this is done for every batch.
+
+        Args:
+            batch_id: of the frame.
+            rows: of the frame.
+
+        Raises:
+            ProtocolError: it is too large; then it must not be sent, and the next one refers to
+                nothing before.
+        """
+        bodies: list[Buffer] = []
+        packed: list[tuple[object, ...]] = []
+        known_headers, known_properties, known_type = self._headers, self._properties, self._type
+        for request_id, headers, properties, parts in rows:
+            if len(parts) == 1:  # a plain body: the usual case
+                name, content_type, body = parts[0]
+                bodies.append(body)
+                if (
+                    headers is known_headers
+                    and properties is known_properties
+                    and content_type is known_type
+                    and name == PLAIN
+                ):
+                    packed.append((request_id, len(body)))
+                    continue
+                packed.append((request_id, headers, properties, [(name, content_type, len(body))]))
+                if name == PLAIN:
+                    known_headers, known_properties, known_type = headers, properties, content_type
                 continue
-            packed.append((request_id, headers, properties, [(name, content_type, len(body))]))
-            if name == PLAIN:
-                known_headers, known_properties, known_type = headers, properties, content_type
-            continue
-        sizes = [(name, content_type, len(body)) for name, content_type, body in parts]
-        bodies += [part[2] for part in parts]
-        packed.append((request_id, headers, properties, sizes))
-    return _framed(_pack((_PREDICT, batch_id, packed)), bodies)
+            sizes = [(name, content_type, len(body)) for name, content_type, body in parts]
+            bodies += [part[2] for part in parts]
+            packed.append((request_id, headers, properties, sizes))
+        self.forget()
+        buffers = _framed(_pack((_PREDICT, batch_id, packed)), bodies)
+        self._headers, self._properties, self._type = known_headers, known_properties, known_type
+        return buffers
 
 
 def _encode_result(frame: Result, bodies: list[Buffer]) -> bytes:
@@ -170,7 +191,7 @@ class FrameDecoder:
         max_body_bytes: limit for the sum of a frame's bodies.
     """
 
-    __slots__ = ("_chunks", "_have", "_max_body", "_max_header", "_need")
+    __slots__ = ("_chunks", "_have", "_known", "_max_body", "_max_header", "_need")
 
     def __init__(
         self, *, max_header_bytes: int = MAX_HEADER_BYTES, max_body_bytes: int = MAX_BODY_BYTES
@@ -180,6 +201,7 @@ class FrameDecoder:
         self._chunks: list[bytes] = []
         self._have = 0
         self._need = PREFIX_BYTES
+        self._known: _Known = (None, None, None)
 
     @property
     def missing(self) -> int:
@@ -225,7 +247,7 @@ class FrameDecoder:
             if stop > end:
                 self._need = PREFIX_BYTES + size
                 break
-            frames.append(_decode(view[at + PREFIX_BYTES : body_at], view[body_at:stop]))
+            frames.append(self._decode(view[at + PREFIX_BYTES : body_at], view[body_at:stop]))
             at = stop
         if at < end:
             self._chunks.append(data[at:] if at else data)
@@ -240,32 +262,57 @@ class FrameDecoder:
             return ProtocolError(msg)
         return ProtocolError(f"frame of {size} bytes exceeds the limit of {self._max_body}")
 
+    def _decode(self, header: memoryview, bodies: memoryview) -> Frame:
+        try:
+            fields = _unpack(header, raw=False, strict_map_key=True)
+        except Exception as error:  # msgpack's own exceptions share no useful base class
+            msg = f"header is not msgpack: {error!r}"
+            raise ProtocolError(msg) from error
+        if type(fields) is not list or not fields:
+            raise ProtocolError("header is not an array")
+        number = fields[0]
+        if type(number) is not int or not 0 <= number < len(FRAME_TYPES):
+            msg = f"unknown frame type {number!r}"
+            raise ProtocolError(msg)
+        try:
+            if number == _RESULT:
+                return _decode_result(fields, bodies)
+            if number == _PREDICT:
+                return self._decode_predict(fields, bodies)
+            if number == _CHUNK:
+                return _decode_chunk(fields, bodies)
+            if len(bodies):
+                raise ProtocolError("a body where none belongs")
+            return _decode_plain(number, fields)
+        except (ValueError, TypeError) as error:  # wrong arity or shape, met while unpacking
+            msg = f"malformed {FRAME_TYPES[number].__name__} frame: {error}"
+            raise ProtocolError(msg) from error
 
-def _decode(header: memoryview, bodies: memoryview) -> Frame:
-    try:
-        fields = _unpack(header, raw=False, strict_map_key=True)
-    except Exception as error:  # msgpack's own exceptions share no useful base class
-        msg = f"header is not msgpack: {error!r}"
-        raise ProtocolError(msg) from error
-    if type(fields) is not list or not fields:
-        raise ProtocolError("header is not an array")
-    number = fields[0]
-    if type(number) is not int or not 0 <= number < len(FRAME_TYPES):
-        msg = f"unknown frame type {number!r}"
-        raise ProtocolError(msg)
-    try:
-        if number == _RESULT:
-            return _decode_result(fields, bodies)
-        if number == _PREDICT:
-            return _decode_predict(fields, bodies)
-        if number == _CHUNK:
-            return _decode_chunk(fields, bodies)
-        if len(bodies):
-            raise ProtocolError("a body where none belongs")
-        return _decode_plain(number, fields)
-    except (ValueError, TypeError) as error:  # wrong arity or shape, met while unpacking
-        msg = f"malformed {FRAME_TYPES[number].__name__} frame: {error}"
-        raise ProtocolError(msg) from error
+    def _decode_predict(self, fields: list[Any], view: memoryview) -> Predict:
+        _, batch_id, items = fields
+        if type(batch_id) is not int or type(items) is not list:
+            raise ProtocolError("malformed Predict frame")
+        bodies = _Bodies(view)
+        take = bodies.take
+        rows: list[Row] = []
+        for request_id, *rest in items:
+            if type(request_id) is not str:
+                raise ProtocolError("malformed row")
+            if len(rest) == 1:
+                headers, properties, content_type = self._known
+                if headers is None or properties is None or content_type is None:
+                    raise ProtocolError("a row like one that was not there")
+                parts = [new_part((PLAIN, content_type, take(rest[0])))]
+            else:
+                headers, properties, sizes = rest
+                _check_pairs(headers, bytes)
+                _check_pairs(properties, str)
+                parts = _decode_parts(sizes, take)
+                if len(parts) == 1 and parts[0][0] == PLAIN:
+                    self._known = (headers, properties, parts[0][1])
+            rows.append(new_row((request_id, headers, properties, parts)))
+        bodies.finish()
+        return Predict(batch_id, rows)
 
 
 class _Bodies:
@@ -313,34 +360,6 @@ def _decode_result(fields: list[Any], view: memoryview) -> Result:
     if at != end:
         raise ProtocolError(BYTES_LEFT_OVER)
     return new_result((batch_id, service_us, replies))
-
-
-def _decode_predict(fields: list[Any], view: memoryview) -> Predict:
-    _, batch_id, items = fields
-    if type(batch_id) is not int or type(items) is not list:
-        raise ProtocolError("malformed Predict frame")
-    bodies = _Bodies(view)
-    take = bodies.take
-    rows: list[Row] = []
-    known: tuple[Any, Any, Any] | None = None
-    for request_id, *rest in items:
-        if type(request_id) is not str:
-            raise ProtocolError("malformed row")
-        if len(rest) == 1:
-            if known is None:
-                raise ProtocolError("a row like one that was not there")
-            headers, properties, content_type = known
-            parts = [new_part((PLAIN, content_type, take(rest[0])))]
-        else:
-            headers, properties, sizes = rest
-            _check_pairs(headers, bytes)
-            _check_pairs(properties, str)
-            parts = _decode_parts(sizes, take)
-            if len(parts) == 1 and parts[0][0] == PLAIN:
-                known = (headers, properties, parts[0][1])
-        rows.append(new_row((request_id, headers, properties, parts)))
-    bodies.finish()
-    return Predict(batch_id, rows)
 
 
 def _decode_parts(sizes: object, take: Callable[[int], memoryview]) -> list[Part]:

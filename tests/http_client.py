@@ -35,6 +35,7 @@ from fakes import (
     sent_job,
 )
 
+from tsl.frontend.http_api.arrivals import Arrivals
 from tsl.frontend.http_api.connection import HttpConnection
 from tsl.frontend.http_api.context import HttpContext, HttpLimits
 from tsl.frontend.http_api.router import Route, Router
@@ -87,6 +88,7 @@ class HttpPlay:
             "stats": self.stats,
             "access_log": self.access_log,
             "connections": self.connections,
+            "arrivals": Arrivals(lambda deliver: deliver()),
         }
         self.context = HttpContext(**(given | (context or {})))
         self.connection, self.transport = self.connect(transport, below)

@@ -19,6 +19,7 @@ from tsl.frontend.auth import Authorizer, Permission
 from tsl.frontend.batch_pool import BatchPool
 from tsl.frontend.batching import BatchQueue
 from tsl.frontend.config import ServerConfig
+from tsl.frontend.http_api.arrivals import Arrivals
 from tsl.frontend.http_api.clock import Clock
 from tsl.frontend.http_api.connection import HttpConnection
 from tsl.frontend.http_api.context import HttpContext, HttpLimits
@@ -177,6 +178,7 @@ class FrontEnd:
             stats=measuring.stats,
             access_log=AccessLog(access.add),
             connections=set(),
+            arrivals=Arrivals(self.loop.call_soon),
         )
         self.clients = [_Client() for _ in range(CLIENTS)]
         self.connections = [HttpConnection(context) for _ in self.clients]

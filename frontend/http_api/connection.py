@@ -1,6 +1,7 @@
 """One client connection: bytes in, requests out, responses back in order.
 
-Theory of operation. `RequestParser` turns bytes into `Request`s (or one error, after which it is
+Theory of operation. What arrives is collected for one turn of the event loop (`Arrivals`), then
+`RequestParser` turns bytes into `Request`s (or one error, after which it is
 of no use). A connection answers one request at a time; pipelined ones wait in order, and beyond a
 bound the connection is not read any more. An error of the parser waits its turn like a request.
 When the last response of a connection has been written, its writing side is closed and what the
@@ -111,6 +112,10 @@ class HttpConnection(asyncio.Protocol):
         self.deadline = context.clock.now + context.limits.keep_alive_s
 
     def data_received(self, data: bytes) -> None:
+        """Note what has arrived; `process` gets it when the loop has read all there is."""
+        self.context.arrivals.add(self, data)
+
+    def process(self, data: bytes) -> None:
         """Parse, and serve what is complete."""
         if self._is_last:
             return
@@ -143,6 +148,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client has nothing more to say; it may still listen (see the module's text)."""
+        self.context.arrivals.deliver()
         self._is_last = True
         if self._is_closing or self.is_idle:
             return False  # close
@@ -164,6 +170,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; cancel what was being done for it."""
         del exc
+        self.context.arrivals.deliver()
         self.context.connections.discard(self)
         self._leave()
 
@@ -297,6 +304,7 @@ class HttpConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """The server is stopping: close when the present requests are answered."""
+        self.context.arrivals.deliver()
         if self.is_idle:
             self._is_last = self._is_closing = True
             self._transport.close()
@@ -314,6 +322,9 @@ class HttpConnection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Called once a second: enforce the deadline."""
+        if now < self.deadline:
+            return
+        self.context.arrivals.deliver()
         if now < self.deadline:
             return
         if self._flow.has_unsent():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tsl.protocol.errors import TslError
 
+from .arrivals import Arrivals
 from .clock import Clock
 from .known_heads import KnownHeads
 from .messages import Request
@@ -85,6 +86,7 @@ class HttpContext:
         withholds_authorization: keep the header ``Authorization`` from handlers; while tokens are on.
         standard_status_codes: answer errors with standard statuses instead of TorchServe's.
         connections: the live connections, shared with the other listeners.
+        arrivals: collects what the connections of this listener receive.
 
     Attributes:
         plain_lines: what stands between request id and body size in the head of a plain answer.
@@ -94,6 +96,7 @@ class HttpContext:
 
     __slots__ = (
         "access_log",
+        "arrivals",
         "clock",
         "connections",
         "cors",
@@ -120,6 +123,7 @@ class HttpContext:
         withholds_authorization: bool = False,
         standard_status_codes: bool = False,
         connections: set[HttpConnection],
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.router = router
         self.limits = limits
@@ -131,6 +135,7 @@ class HttpContext:
         self.withholds_authorization = withholds_authorization
         self.standard_status_codes = standard_status_codes
         self.connections = connections
+        self.arrivals = arrivals or Arrivals()
         self.heads = KnownHeads()
         self.is_draining = False
         self.plain_lines = b""

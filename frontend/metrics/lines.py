@@ -21,6 +21,8 @@ Add = Callable[[bytes], None]
 
 WHOLE_BELOW: Final = 10_000_000
 """Smaller whole numbers have no exponent in Java's notation."""
+MAX_HEADS: Final = 1024
+"""Values of a series whose text is remembered."""
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
 
 
@@ -97,7 +99,17 @@ class ModelLineSeries:
         no_ids: what stands for no request.
     """
 
-    __slots__ = ("_add", "_after", "_before", "_before_time", "_between", "_no_ids")
+    __slots__ = (
+        "_add",
+        "_after",
+        "_before",
+        "_before_time",
+        "_between",
+        "_ends",
+        "_heads",
+        "_moment",
+        "_no_ids",
+    )
 
     def __init__(
         self, add: Add, before: bytes, between: bytes, before_time: bytes, after: bytes,
@@ -109,23 +121,28 @@ class ModelLineSeries:
         self._before_time = before_time
         self._after = after
         self._no_ids = no_ids
+        # The same values come again, and the same second: the texts around the ids are kept.
+        self._heads: dict[float, bytes] = {}
+        self._moment: int | None = None
+        self._ends = b""
 
     def update(self, value: float, ids: str, timestamp: int) -> None:
         """Log the value."""
+        if timestamp != self._moment:
+            self._moment = timestamp
+            self._ends = b"%b%d%b" % (self._before_time, timestamp, self._after)
+        head = self._heads.get(value) or self._head(value)
+        self._add(head + (ids.encode("utf-8", "replace") or self._no_ids) + self._ends)
+
+    def _head(self, value: float) -> bytes:
         is_json = self._after  # JSON has no word for what is not finite
         number = double_text(value) if not is_json or math.isfinite(value) else "null"
-        self._add(
-            b"%b%b%b%b%b%d%b"
-            % (
-                self._before,
-                number.encode(),
-                self._between,
-                ids.encode("utf-8", "replace") or self._no_ids,
-                self._before_time,
-                timestamp,
-                self._after,
-            )
-        )
+        head = b"%b%b%b" % (self._before, number.encode(), self._between)
+        if len(self._heads) >= MAX_HEADS:
+            self._heads.clear()
+        if value:  # 0.0 and -0.0 are the same key, and not the same text
+            self._heads[value] = head
+        return head
 
 
 def series_text(definition: Definition, values: Iterable[str], add: Add) -> LineSeries:

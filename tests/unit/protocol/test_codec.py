@@ -8,7 +8,8 @@ import tracemalloc
 import msgpack
 import pytest
 
-from tsl.protocol.codec import MAX_HEADER_BYTES, PREFIX, FrameDecoder, encode
+from tsl.protocol import codec
+from tsl.protocol.codec import MAX_HEADER_BYTES, PREFIX, FrameDecoder, RowEncoder, encode
 from tsl.protocol.errors import ProtocolError
 from tsl.protocol.frames import (
     FRAME_TYPES,
@@ -114,6 +115,40 @@ def test_rows_with_something_in_common_are_told_apart(rows):
 
 def test_what_rows_have_in_common_is_sent_once():
     assert wire(Predict(1, SAME)).count(b"Host") == 1
+
+
+def frames_of(*batches):
+    """What an encoder makes of batches, and a decoder of that."""
+    encoder, decoder = RowEncoder(), FrameDecoder()
+    data = [b"".join(encoder.encode(number, rows)) for number, rows in enumerate(batches)]
+    return data, [frame for each in data for frame in decoder.feed(each)]
+
+
+def test_a_frame_refers_to_those_before_it():
+    batches = [SAME[:1], SAME[1:2], [OTHER], [FORM], [OTHER], SAME[:2]]
+
+    data, frames = frames_of(*batches)
+
+    assert [frame.rows for frame in frames] == batches
+    assert [b"Host" in each for each in data] == [True, False, True, True, False, True]
+
+
+def test_a_frame_that_cannot_be_sent_is_not_referred_to(monkeypatch):
+    encoder = RowEncoder()
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "MAX_HEADER_BYTES", 8)
+        with pytest.raises(ProtocolError):
+            encoder.encode(1, SAME)
+
+    assert FrameDecoder().feed(b"".join(encoder.encode(2, SAME))) == [Predict(2, SAME)]
+
+
+def test_what_is_forgotten_is_sent_again():
+    encoder = RowEncoder()
+    encoder.encode(1, SAME)
+    encoder.forget()
+
+    assert FrameDecoder().feed(b"".join(encoder.encode(2, SAME))) == [Predict(2, SAME)]
 
 
 def test_plain_and_other_replies_are_told_apart():
