@@ -18,7 +18,6 @@ from . import sse
 from .content_coding import decoded
 from .exchange import STREAMING, Exchange
 from .inference import deadline_of
-from .messages import TimedRequest
 from .router import Params
 
 logger = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ class GenerateApi:
         if document.get("id"):
             head["id"] = str(document["id"])
         properties = ["explain", "False", "url_path", method]
-        job = (TimedJob if type(request) is TimedRequest else Job)(
+        job = (TimedJob if request.head.wants_timing else Job)(
             Row(
                 exchange.request_id,
                 headers,

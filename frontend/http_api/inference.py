@@ -134,7 +134,7 @@ class InferenceApi:
         event = structured_event(request.content_type, request.body)
         if event is None:
             return False
-        self._submit(exchange, params, [event.data], properties)
+        self._submit(exchange, InferenceCall(params, properties), [event.data])
         if exchange.job is not None:
             exchange.job.sink = StructuredAnswer(exchange, event, params["model_name"])
         return True
