@@ -53,7 +53,7 @@ class Listener:
             ConfigError: it is taken, or not ours.
         """
         try:
-            self._socket = _bound_socket(self.address)
+            self._socket = bound_socket(self.address)
         except OSError as error:
             raise ConfigError(_explain(self.address, error)) from error
         if self.address.scheme != "unix":
@@ -91,7 +91,12 @@ class Listener:
         self._socket = None
 
 
-def _bound_socket(address: Address) -> socket.socket:
+def bound_socket(address: Address) -> socket.socket:
+    """A socket that listens on an address.
+
+    Raises:
+        OSError: the address is taken, or not ours.
+    """
     where: Any
     if address.scheme == "unix":
         _remove_stale(address.unix_path)

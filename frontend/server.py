@@ -191,6 +191,8 @@ class Server:
             _sweep(parts)
             if parts.certificate is not None:
                 parts.certificate.refresh()
+            if self._grpc is not None:
+                self._grpc.refresh()
         for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

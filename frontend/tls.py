@@ -89,6 +89,7 @@ class Certificate:
 
     Args:
         material: where it is.
+        protocol: what clients may ask for by ALPN.
 
     Attributes:
         context: for the connections; a refresh changes it for those that come later.
@@ -97,11 +98,12 @@ class Certificate:
         ConfigError: the certificate cannot be used.
     """
 
-    def __init__(self, material: KeyMaterial) -> None:
+    def __init__(self, material: KeyMaterial, protocol: str = "http/1.1") -> None:
         self._material = material
         self._files = material.files()
         self._seen = self._changing = self._stamps()
         self.context = new_context()
+        self.context.set_alpn_protocols([protocol])
         material.load_into(self.context)
 
     def refresh(self) -> None:
@@ -134,7 +136,6 @@ def new_context() -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(TLS_1_2_SUITES)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_alpn_protocols(["http/1.1"])
     return context
 
 

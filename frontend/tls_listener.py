@@ -1,4 +1,4 @@
-"""Accepting connections with TLS: the handshake comes first, `HttpConnection` after it.
+"""Accepting connections with TLS: the handshake comes first, the protocol after it.
 
 uvloop's own TLS server says nothing of connections whose handshake is under way, so they could
 neither be bounded nor be answered. Here a connection is looked at first: its first byte tells TLS
@@ -15,11 +15,10 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from tsl.protocol.errors import HttpsRequired
 
-from .http_api.connection import HttpConnection
 from .http_api.messages import CLOSE, FIXED_HEADERS, JSON_TYPE, json_body, status_line
 
 logger = logging.getLogger(__name__)
@@ -37,6 +36,15 @@ _HANDSHAKE_RECORD: Final = b"\x16"
 _READ_BYTES: Final = 64 * 1024
 
 
+class ConnectionProtocol(Protocol):
+    """A protocol that is told of the transport that carries TLS, too."""
+
+    def connection_made(
+        self, transport: asyncio.BaseTransport, below: asyncio.WriteTransport | None = None
+    ) -> None:
+        """The handshake is done."""
+
+
 class TlsAcceptor:
     """Accepts the connections of one listening socket.
 
@@ -51,7 +59,7 @@ class TlsAcceptor:
         self,
         listening: socket.socket,
         context: ssl.SSLContext,
-        new_connection: Callable[[], HttpConnection],
+        new_connection: Callable[[], ConnectionProtocol],
         *,
         standard_status_codes: bool,
     ) -> None:
@@ -100,7 +108,7 @@ class TlsAcceptor:
         task.add_done_callback(lambda done: self._pending.pop(done, None))
 
     async def _admit(self, sock: socket.socket) -> None:
-        """One connection until it is `HttpConnection`'s, or gone."""
+        """One connection until it is its protocol's, or gone."""
         is_handed_over = False
         sock.setblocking(False)
         try:
@@ -141,7 +149,7 @@ class TlsAcceptor:
             raise
         assert transport is not None
         connection = self._new_connection()
-        transport.set_protocol(connection)
+        transport.set_protocol(cast("asyncio.Protocol", connection))
         connection.connection_made(transport, below)
 
     async def _refuse(self, sock: socket.socket) -> None:

@@ -92,6 +92,9 @@ class FakeTransport(asyncio.Transport):
     def get_write_buffer_size(self):
         return len(self.pending)
 
+    def set_write_buffer_limits(self, high=None, low=None):
+        """The limit here is always `HIGH_WATER`."""
+
     def can_write_eof(self):
         return self._can_write_eof
 

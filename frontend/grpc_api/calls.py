@@ -1,23 +1,27 @@
-"""Sinks of jobs that came by gRPC: the answer goes to a coroutine that waits for it.
+"""Sinks of jobs that came by gRPC.
 
-HTTP answers from plain callbacks; gRPC's server library runs each call in a coroutine. So these
-two are where callbacks become things to await: one answer, or a stream of pieces.
+`UnaryAnswer` and `StreamAnswer` answer a call that is about one job, by plain calls. A call in which
+both sides stream has many jobs, each in a coroutine of its own: `StreamPieces` is where callbacks
+become things to await, and `Outbox` where the answers of all of them come together.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from google.protobuf.message import Message
+
 from tsl.protocol.errors import TslError
-from tsl.protocol.frames import Chunk, Reply
+from tsl.protocol.frames import Buffer, Chunk, Reply
 
 from ..http_api.context import Stats
 
 if TYPE_CHECKING:
     from ..jobs import Job, JobLine
+    from .call import Call
 
 T = TypeVar("T")
 
@@ -60,48 +64,112 @@ class Outbox(Generic[T]):
             await self._has_news.wait()
 
 
-class UnaryCall:
+class UnaryAnswer:
     """A `ReplySink` for one answer; pieces of a stream are joined.
 
     Args:
+        call: what is answered.
         stats: counts the answer.
+        make: makes the message of the handler's answer; raises `TslError`.
     """
 
-    __slots__ = ("_future", "_pieces", "_stats")
+    __slots__ = ("_call", "_make", "_pieces", "_stats")
 
-    def __init__(self, stats: Stats) -> None:
+    def __init__(self, call: Call, stats: Stats, make: Callable[[Buffer], Message]) -> None:
+        self._call = call
         self._stats = stats
-        self._pieces: list[bytes] = []
-        self._future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    async def answer(self) -> bytes:
-        """The handler's answer.
-
-        Raises:
-            TslError: there is none.
-        """
-        return await self._future
+        self._make = make
+        self._pieces: list[bytes] | None = None
 
     def finish(self, job: Job, reply: Reply) -> None:
         """The answer, or the last piece of it."""
+        self._answer(job, reply)
+
+    def _answer(self, job: Job, reply: Reply) -> bool:
+        """Answer the call; whether with a message."""
         self._stats.answered(job, 200)
-        if not self._future.done():
-            self._future.set_result(b"".join((*self._pieces, reply.body)))
+        body = reply.body
+        if self._pieces is not None:
+            body = b"".join((*self._pieces, body))
+        try:
+            message = self._make(body)
+        except Exception as error:
+            self._call.fail(error)
+            return False
+        self._call.respond(message)
+        return True
 
     def chunk(self, job: Job, chunk: Chunk) -> None:
         """A piece."""
         del job
+        if self._pieces is None:
+            self._pieces = []
         self._pieces.append(bytes(chunk.body))
 
     def fail(self, job: Job, error: TslError) -> None:
         """There is no answer."""
         self._stats.failed(job, error)
-        if not self._future.done():
-            self._future.set_exception(error)
+        self._call.fail(error)
 
 
-class StreamCall:
+class StreamAnswer:
     """A `ReplySink` for a stream, with back-pressure: a slow client holds up its worker.
+
+    Args:
+        call: what is answered.
+        stats: counts the answer, when it begins.
+        make: makes the message of a piece.
+    """
+
+    __slots__ = ("_call", "_has_begun", "_held", "_make", "_stats")
+
+    def __init__(self, call: Call, stats: Stats, make: Callable[[Buffer], Message]) -> None:
+        self._call = call
+        self._stats = stats
+        self._make = make
+        self._held: JobLine | None = None
+        self._has_begun = False
+
+    def finish(self, job: Job, reply: Reply) -> None:
+        """The last piece; one that is empty behind others is no piece."""
+        is_stream = self._has_begun
+        self._begin(job)
+        if len(reply.body) or not is_stream:
+            self._call.send(self._make(reply.body))
+        if is_stream:
+            self._stats.streamed(job)
+        self.release()
+        self._call.finish()
+
+    def chunk(self, job: Job, chunk: Chunk) -> None:
+        """A piece."""
+        self._begin(job)
+        self._call.send(self._make(chunk.body))
+        if self._call.is_congested and self._held is None and job.channel is not None:
+            self._held = job.channel
+            self._held.pause_reading()
+            self._call.on_drained = self.release
+
+    def fail(self, job: Job, error: TslError) -> None:
+        """There is no rest."""
+        self._stats.failed(job, error)
+        self.release()
+        self._call.fail(error)
+
+    def release(self) -> None:
+        """Let the worker go on."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.resume_reading()
+
+    def _begin(self, job: Job) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._stats.answered(job, 200)
+
+
+class StreamPieces:
+    """A `ReplySink` for a stream that somebody iterates over; who is slow holds up the worker.
 
     Args:
         stats: counts the answer, when it begins.

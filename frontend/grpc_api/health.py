@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Final
 
-import grpc
-from grpc import aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
+from .call import Call
+from .codes import CallError, StatusCode
+
+SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
 WATCH_S: Final = 1.0
 """How often a watched status is looked at."""
 
 _Status = health_pb2.HealthCheckResponse
 
 
-class HealthService(health_pb2_grpc.HealthServicer):
+class HealthService:
     """The standard health service; it needs no token, as with HTTP's liveness.
 
     Args:
@@ -26,24 +28,21 @@ class HealthService(health_pb2_grpc.HealthServicer):
     def __init__(self, is_serving: Callable[[str], bool | None]) -> None:
         self._is_serving = is_serving
 
-    async def Check(  # noqa: N802  (gRPC's name)
-        self,
-        request: health_pb2.HealthCheckRequest,
-        context: aio.ServicerContext[Any, Any],
+    def check(
+        self, request: health_pb2.HealthCheckRequest, call: Call
     ) -> health_pb2.HealthCheckResponse:
         """The status now."""
+        del call
         is_serving = self._is_serving(request.service)
         if is_serving is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service.")
+            raise CallError(StatusCode.NOT_FOUND, "There is no such service.")
         return _response(is_serving)
 
-    async def Watch(  # noqa: N802  (gRPC's name)
-        self,
-        request: health_pb2.HealthCheckRequest,
-        context: aio.ServicerContext[Any, Any],
+    async def watch(
+        self, request: health_pb2.HealthCheckRequest, call: Call
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """The status now, and whenever it changes."""
-        del context
+        del call
         last: object = ()
         while True:
             is_serving = self._is_serving(request.service)

@@ -11,18 +11,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.empty_pb2 import Empty
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
-from grpc import aio
 
 from tsl.protocol.errors import InvalidParameter, TslError
-from tsl.protocol.frames import Part, Row
+from tsl.protocol.frames import Buffer, Part, Row
 
 from ..http_api.context import Stats
 from ..http_api.health import health_of
@@ -30,14 +29,14 @@ from ..jobs import Job, ReplySink
 from ..open_inference_parameters import SequenceNames, alone
 from ..registry import ModelRegistry
 from ..sequence_headers import new_sequence_id
-from .call_id import new_job_id
-from .calls import Outbox, StreamCall, UnaryCall
+from .call import Call
+from .calls import Outbox, StreamAnswer, StreamPieces, UnaryAnswer
+from .codes import status_of
 from .protos.inference_pb2 import (
     PredictionResponse,
     PredictionsRequest,
     TorchServeHealthResponse,
 )
-from .service import status_of
 
 MAX_CONCURRENT: Final = 128
 """Messages of one bidirectional stream being worked on; the client is read no further."""
@@ -61,52 +60,35 @@ class InferenceService:
         self._stats = stats
         self._sequence_headers = sequence_headers
 
-    async def ping(
-        self, request: Empty, rpc: aio.ServicerContext[Any, Any]
-    ) -> TorchServeHealthResponse:
+    def ping(self, request: Empty, call: Call) -> TorchServeHealthResponse:
         """Whether every model has its workers."""
-        del request, rpc
+        del request, call
         document = {"status": health_of(self._registry)}
         return TorchServeHealthResponse(health=json.dumps(document, indent=2))
 
-    async def predictions(
-        self, request: PredictionsRequest, rpc: aio.ServicerContext[Any, Any]
-    ) -> PredictionResponse:
+    def predictions(self, request: PredictionsRequest, call: Call) -> None:
         """One answer."""
-        call = UnaryCall(self._stats)
         sequence_id, headers = self._sequence_of_call(request)
-        job = self._submit(request, call, rpc.time_remaining(), headers)
-        try:
-            return PredictionResponse(prediction=await call.answer(), sequence_id=sequence_id)
-        finally:
-            job.cancel()  # of no effect unless the client has left
+        sink = UnaryAnswer(call, self._stats, _maker(sequence_id))
+        call.withdraw = self._submit(request, call, sink, headers).cancel
 
-    async def stream_predictions(
-        self, request: PredictionsRequest, rpc: aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[PredictionResponse]:
+    def stream_predictions(self, request: PredictionsRequest, call: Call) -> None:
         """One message for each piece."""
-        call = StreamCall(self._stats)
         sequence_id, headers = self._sequence_of_call(request)
-        job = self._submit(request, call, rpc.time_remaining(), headers)
-        try:
-            async with aclosing(call.pieces()) as pieces:
-                async for piece in pieces:
-                    yield PredictionResponse(prediction=piece, sequence_id=sequence_id)
-        finally:
-            call.release()
-            job.cancel()
+        sink = StreamAnswer(call, self._stats, _maker(sequence_id))
+        call.withdraw = self._submit(request, call, sink, headers).cancel
 
     async def stream_predictions2(
         self,
         requests: AsyncIterator[PredictionsRequest],
-        rpc: aio.ServicerContext[Any, Any],
+        call: Call,
     ) -> AsyncIterator[PredictionResponse]:
         """A job for each message; answers come as they are ready, errors as messages.
 
         When the client has nothing more to say, what it has asked is still answered.
         """
         answers: Outbox[PredictionResponse] = Outbox()
-        reading = asyncio.create_task(self._answer_all(requests, rpc, answers))
+        reading = asyncio.create_task(self._answer_all(requests, call, answers))
         reading.add_done_callback(lambda _: answers.close())
         try:
             async with aclosing(answers.items()) as items:
@@ -119,7 +101,7 @@ class InferenceService:
     async def _answer_all(
         self,
         requests: AsyncIterator[PredictionsRequest],
-        rpc: aio.ServicerContext[Any, Any],
+        call: Call,
         answers: Outbox[PredictionResponse],
     ) -> None:
         """Read messages until the last one, and wait for the answers of all."""
@@ -127,30 +109,30 @@ class InferenceService:
         async with asyncio.TaskGroup() as group:
             async for request in requests:
                 await room.acquire()
-                task = group.create_task(self._answer(request, rpc, answers))
+                task = group.create_task(self._answer(request, call, answers))
                 task.add_done_callback(lambda _: room.release())
 
     async def _answer(
         self,
         request: PredictionsRequest,
-        rpc: aio.ServicerContext[Any, Any],
+        call: Call,
         answers: Outbox[PredictionResponse],
     ) -> None:
         sequence_id = request.sequence_id if request.HasField("sequence_id") else None
-        call = StreamCall(self._stats)
+        sink = StreamPieces(self._stats)
         job: Job | None = None
         try:
             if not sequence_id:
                 raise InvalidParameter("Parameter sequence_id is required.")
             headers = self._sequence(sequence_id, request)
-            job = self._submit(request, call, rpc.time_remaining(), headers)
-            async with aclosing(call.pieces()) as pieces:
+            job = self._submit(request, call, sink, headers)
+            async with aclosing(sink.pieces()) as pieces:
                 async for piece in pieces:
                     await answers.put(PredictionResponse(prediction=piece, sequence_id=sequence_id))
         except TslError as error:
             await answers.put(_failed(error, sequence_id))
         finally:
-            call.release()
+            sink.release()
             if job is not None:
                 job.cancel()
 
@@ -187,8 +169,8 @@ class InferenceService:
     def _submit(
         self,
         request: PredictionsRequest,
+        call: Call,
         sink: ReplySink,
-        time_left_s: float | None,
         headers: list[bytes],
     ) -> Job:
         name = _name_of(request)
@@ -199,8 +181,8 @@ class InferenceService:
             sink,
             name,
             request.model_version,
-            Row(new_job_id(), headers, [], parts),
-            time_left_s,
+            Row(call.new_job_id(), headers, [], parts),
+            call.time_remaining(),
         )
 
 
@@ -248,9 +230,19 @@ def _is_set(request: PredictionsRequest, name: str) -> bool:
     return request.input.get(name, b"").strip().lower() == _TRUE
 
 
+def _prediction(body: Buffer) -> PredictionResponse:
+    return PredictionResponse(prediction=bytes(body))
+
+
+def _maker(sequence_id: str | None) -> Callable[[Buffer], PredictionResponse]:
+    """What makes messages of answers, with the id of their sequence if they are of one."""
+    if sequence_id is None:
+        return _prediction
+    return lambda body: PredictionResponse(prediction=bytes(body), sequence_id=sequence_id)
+
+
 def _failed(error: TslError, sequence_id: str | None) -> PredictionResponse:
     details = AnyMessage()
     details.Pack(ErrorInfo(reason=error.type_name))
-    number: int = status_of(error).value[0]
-    status = Status(code=number, message=str(error), details=[details])
+    status = Status(code=status_of(error), message=str(error), details=[details])
     return PredictionResponse(sequence_id=sequence_id, status=status)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.message import Message
-from grpc import aio
 
 from tsl.protocol.errors import InvalidParameter
 
 from ..management_calls import Answer, ManagementCalls
-from .call_id import new_job_id
+from .call import Call
 from .protos.management_pb2 import (
     DescribeModelRequest,
     ListModelsRequest,
@@ -26,8 +25,6 @@ from .protos.management_pb2 import (
     SetDefaultRequest,
     UnregisterModelRequest,
 )
-
-Rpc = aio.ServicerContext[Any, Any]
 
 _SCALE_COUNTS: Final = ("min_worker", "max_worker")
 
@@ -42,28 +39,29 @@ class ManagementService:
     def __init__(self, calls: ManagementCalls) -> None:
         self._calls = calls
 
-    async def describe_model(self, request: DescribeModelRequest, rpc: Rpc) -> ManagementResponse:
+    async def describe_model(self, request: DescribeModelRequest, call: Call) -> ManagementResponse:
         """A document: a list of descriptions."""
-        del rpc
         name, version = _name_of(request.model_name), request.model_version
         if request.customized and version != "all":
-            return await _answered(self._calls.describe_customized(name, version, new_job_id(), []))
+            return await _answered(
+                self._calls.describe_customized(name, version, call.new_job_id(), [])
+            )
         return _response(self._calls.describe(name, version))
 
-    async def list_models(self, request: ListModelsRequest, rpc: Rpc) -> ManagementResponse:
+    def list_models(self, request: ListModelsRequest, call: Call) -> ManagementResponse:
         """A document: a page of models."""
-        del rpc
+        del call
         return _response(self._calls.list_models(_values(request)))
 
-    async def register_model(self, request: RegisterModelRequest, rpc: Rpc) -> ManagementResponse:
+    async def register_model(self, request: RegisterModelRequest, call: Call) -> ManagementResponse:
         """Serve another model version."""
-        del rpc
+        del call
         values = {"synchronous": "false", **_values(request)}
         return await _answered(self._calls.register(values))
 
-    async def scale_worker(self, request: ScaleWorkerRequest, rpc: Rpc) -> ManagementResponse:
+    async def scale_worker(self, request: ScaleWorkerRequest, call: Call) -> ManagementResponse:
         """Change the number of workers."""
-        del rpc
+        del call
         values = _values(request)
         for field in _SCALE_COUNTS:
             if request.HasField(field) and getattr(request, field) == 0:
@@ -71,19 +69,19 @@ class ManagementService:
         name = _name_of(request.model_name)
         return await _answered(self._calls.scale(name, request.model_version, values))
 
-    async def set_default(self, request: SetDefaultRequest, rpc: Rpc) -> ManagementResponse:
+    async def set_default(self, request: SetDefaultRequest, call: Call) -> ManagementResponse:
         """Answer requests without a version with this one."""
-        del rpc
+        del call
         if not request.model_version:
             raise InvalidParameter("Parameter model_version is required.")
         name = _name_of(request.model_name)
         return await _answered(self._calls.set_default(name, request.model_version))
 
     async def unregister_model(
-        self, request: UnregisterModelRequest, rpc: Rpc
+        self, request: UnregisterModelRequest, call: Call
     ) -> ManagementResponse:
         """Stop serving a version."""
-        del rpc
+        del call
         name = _name_of(request.model_name)
         return await _answered(self._calls.unregister(name, request.model_version))
 

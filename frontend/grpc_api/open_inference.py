@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.json_format import ParseDict
-from grpc import aio
 
 from tsl.protocol.errors import Forbidden, InvalidParameter, TslError
-from tsl.protocol.frames import Row
+from tsl.protocol.frames import Buffer, Reply, Row
 from tsl.protocol.tensors import FRAMED
 
 from ..http_api.context import Stats
@@ -22,8 +21,8 @@ from ..open_inference import OpenInference
 from ..open_inference_parameters import SequenceNames, alone, sequence_of, timeout_of
 from ..registry import ModelRegistry, ServedModel
 from ..shared_memory import Attached
-from .call_id import new_job_id
-from .calls import Outbox, StreamCall, UnaryCall
+from .call import Call
+from .calls import Outbox, StreamPieces, UnaryAnswer
 from .inference import MAX_CONCURRENT, submit
 from .protos import open_inference_pb2 as pb
 from .setting_messages import log_response, log_values, trace_response
@@ -33,8 +32,6 @@ from .turns import Turn, Turns
 
 _WANTS_FINAL: Final = "triton_enable_empty_final_response"
 _IS_FINAL: Final = "triton_final_response"
-
-Rpc = aio.ServicerContext[Any, Any]
 
 
 class OpenInferenceService(SharedMemoryCalls):
@@ -69,78 +66,66 @@ class OpenInferenceService(SharedMemoryCalls):
 
     # -- health and metadata ---------------------------------------------------------------------
 
-    async def server_live(self, request: pb.ServerLiveRequest, rpc: Rpc) -> pb.ServerLiveResponse:
+    def server_live(self, request: pb.ServerLiveRequest, call: Call) -> pb.ServerLiveResponse:
         """This server answers."""
-        del request, rpc
+        del request, call
         return pb.ServerLiveResponse(live=True)
 
-    async def server_ready(
-        self, request: pb.ServerReadyRequest, rpc: Rpc
-    ) -> pb.ServerReadyResponse:
+    def server_ready(self, request: pb.ServerReadyRequest, call: Call) -> pb.ServerReadyResponse:
         """Every model has its workers."""
-        del request, rpc
+        del request, call
         return pb.ServerReadyResponse(ready=all(map(is_ready, self._registry.defaults())))
 
-    async def model_ready(self, request: pb.ModelReadyRequest, rpc: Rpc) -> pb.ModelReadyResponse:
+    def model_ready(self, request: pb.ModelReadyRequest, call: Call) -> pb.ModelReadyResponse:
         """A model can be used."""
-        del rpc
+        del call
         ready = self._protocol.is_model_ready(_name(request.name), request.version)
         return pb.ModelReadyResponse(ready=ready)
 
-    async def server_metadata(
-        self, request: pb.ServerMetadataRequest, rpc: Rpc
+    def server_metadata(
+        self, request: pb.ServerMetadataRequest, call: Call
     ) -> pb.ServerMetadataResponse:
         """Who this is."""
-        del request, rpc
+        del request, call
         return pb.ServerMetadataResponse(**self._protocol.server())
 
-    async def model_metadata(
-        self, request: pb.ModelMetadataRequest, rpc: Rpc
+    def model_metadata(
+        self, request: pb.ModelMetadataRequest, call: Call
     ) -> pb.ModelMetadataResponse:
         """What a model is, and its tensors."""
-        del rpc
+        del call
         document = self._protocol.model(_name(request.name), request.version)
         return pb.ModelMetadataResponse(**document)
 
-    async def model_config(
-        self, request: pb.ModelConfigRequest, rpc: Rpc
-    ) -> pb.ModelConfigResponse:
+    def model_config(self, request: pb.ModelConfigRequest, call: Call) -> pb.ModelConfigResponse:
         """A model's configuration."""
-        del rpc
+        del call
         document = self._protocol.config(_name(request.name), request.version)
         return ParseDict({"config": document}, pb.ModelConfigResponse())
 
-    async def model_statistics(
-        self, request: pb.ModelStatisticsRequest, rpc: Rpc
+    def model_statistics(
+        self, request: pb.ModelStatisticsRequest, call: Call
     ) -> pb.ModelStatisticsResponse:
         """What was counted."""
-        del rpc
+        del call
         document = self._protocol.statistics(request.name, request.version)
         return ParseDict(document, pb.ModelStatisticsResponse())
 
     # -- models ------------------------------------------------------------------------------------
 
-    async def model_infer(self, request: pb.ModelInferRequest, rpc: Rpc) -> pb.ModelInferResponse:
+    def model_infer(self, request: pb.ModelInferRequest, call: Call) -> None:
         """One answer."""
         served = self._served(request)
-        call = UnaryCall(self._stats)
-        attached = self._attach(served, request, rpc)  # kept until the call has its answer
-        job = self._submit(served, request, call, rpc.time_remaining(), attached)
-        succeeded = False
-        try:
-            response = _response(served, request, await call.answer())
-            succeeded = True
-        finally:
-            self._protocol.counters(served).note(job, succeeded=succeeded)
-            job.cancel()  # of no effect unless the client has left
-        return response
+        attached = self._attach(served, request, call)
+        sink = _InferAnswer(call, self._stats, self._protocol, served, request, attached)
+        call.withdraw = self._submit(served, request, sink, call, attached).cancel
 
     async def model_stream_infer(
-        self, requests: AsyncIterator[pb.ModelInferRequest], rpc: Rpc
+        self, requests: AsyncIterator[pb.ModelInferRequest], call: Call
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         """Answers to many requests, any number to each; errors among them. See `turns`."""
         answers: Outbox[pb.ModelStreamInferResponse] = Outbox()
-        reading = asyncio.create_task(self._answer_all(requests, rpc, answers))
+        reading = asyncio.create_task(self._answer_all(requests, call, answers))
         reading.add_done_callback(lambda _: answers.close())
         try:
             async with aclosing(answers.items()) as items:
@@ -153,7 +138,7 @@ class OpenInferenceService(SharedMemoryCalls):
     async def _answer_all(
         self,
         requests: AsyncIterator[pb.ModelInferRequest],
-        rpc: Rpc,
+        call: Call,
         answers: Outbox[pb.ModelStreamInferResponse],
     ) -> None:
         room = asyncio.Semaphore(MAX_CONCURRENT)
@@ -161,25 +146,25 @@ class OpenInferenceService(SharedMemoryCalls):
         async with asyncio.TaskGroup() as group:
             async for request in requests:
                 await room.acquire()
-                task = group.create_task(self._answer(request, rpc, answers, turns.take()))
+                task = group.create_task(self._answer(request, call, answers, turns.take()))
                 task.add_done_callback(lambda _: room.release())
 
     async def _answer(
         self,
         request: pb.ModelInferRequest,
-        rpc: Rpc,
+        call: Call,
         answers: Outbox[pb.ModelStreamInferResponse],
         turn: Turn,
     ) -> None:
-        call = StreamCall(self._stats)
+        sink = StreamPieces(self._stats)
         job: Job | None = None
         try:
             served = self._served(request)
-            attached = self._attach(served, request, rpc)
-            job = self._submit(served, request, call, rpc.time_remaining(), attached)
-            async with aclosing(call.pieces()) as pieces:
+            attached = self._attach(served, request, call)
+            job = self._submit(served, request, sink, call, attached)
+            async with aclosing(sink.pieces()) as pieces:
                 async for piece in pieces:
-                    if call.is_stream:
+                    if sink.is_stream:
                         turn.leave()
                     else:
                         await turn.come()
@@ -190,7 +175,7 @@ class OpenInferenceService(SharedMemoryCalls):
                 await answers.put(_final(served, request))
             self._protocol.counters(served).note(job, succeeded=True)
         except TslError as error:
-            if not call.is_stream:
+            if not sink.is_stream:
                 await turn.come()
             response = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             answer = pb.ModelStreamInferResponse(error_message=str(error), infer_response=response)
@@ -199,7 +184,7 @@ class OpenInferenceService(SharedMemoryCalls):
                 self._protocol.counters(served).note(job, succeeded=False)
         finally:
             turn.leave()
-            call.release()
+            sink.release()
             if job is not None:
                 job.cancel()
 
@@ -207,20 +192,20 @@ class OpenInferenceService(SharedMemoryCalls):
         return self._registry.get(_name(request.model_name), request.model_version)
 
     def _attach(
-        self, served: ServedModel, request: pb.ModelInferRequest, rpc: Rpc
+        self, served: ServedModel, request: pb.ModelInferRequest, call: Call
     ) -> Attached | None:
         names = [*regions_of(request)]
         if not names:
             return None
         takes_tensors = served.version.config.input_format == "tensors"
-        return self._regions.attach(names, rpc.peer(), takes_tensors=takes_tensors)
+        return self._regions.attach(names, call.peer(), takes_tensors=takes_tensors)
 
     def _submit(
         self,
         served: ServedModel,
         request: pb.ModelInferRequest,
         sink: ReplySink,
-        time_left_s: float | None,
+        call: Call,
         attached: Attached | None,
     ) -> Job:
         takes_tensors = served.version.config.input_format == "tensors"
@@ -229,6 +214,7 @@ class OpenInferenceService(SharedMemoryCalls):
         if attached is not None:
             properties += attached.properties
         headers: list[bytes] = []
+        time_left_s = call.time_remaining()
         if request.parameters or served.version.config.sequence_batching:
             parameters = parameter_values(request.parameters)
             if served.version.config.sequence_batching:
@@ -242,55 +228,51 @@ class OpenInferenceService(SharedMemoryCalls):
             sink,
             request.model_name,
             request.model_version,
-            Row(new_job_id(), headers, properties, parts),
+            Row(call.new_job_id(), headers, properties, parts),
             time_left_s,
         )
 
     # -- the repository ----------------------------------------------------------------------------
 
     async def repository_index(
-        self, request: pb.RepositoryIndexRequest, rpc: Rpc
+        self, request: pb.RepositoryIndexRequest, call: Call
     ) -> pb.RepositoryIndexResponse:
         """What there is, and whether it can be used."""
-        del rpc
+        del call
         served_only = not self._manages
         models = await self._repository.index(ready_only=request.ready, served_only=served_only)
         return pb.RepositoryIndexResponse(models=models)
 
     async def repository_model_load(
-        self, request: pb.RepositoryModelLoadRequest, rpc: Rpc
+        self, request: pb.RepositoryModelLoadRequest, call: Call
     ) -> pb.RepositoryModelLoadResponse:
         """Serve a model of the store."""
-        del rpc
+        del call
         await self._managed().load(_name(request.model_name), request.parameters)
         return pb.RepositoryModelLoadResponse()
 
     async def repository_model_unload(
-        self, request: pb.RepositoryModelUnloadRequest, rpc: Rpc
+        self, request: pb.RepositoryModelUnloadRequest, call: Call
     ) -> pb.RepositoryModelUnloadResponse:
         """Stop serving a model."""
-        del rpc
+        del call
         await self._managed().unload(_name(request.model_name))
         return pb.RepositoryModelUnloadResponse()
 
     # -- settings of the server ----------------------------------------------------------------------
 
-    async def log_settings(
-        self, request: pb.LogSettingsRequest, rpc: Rpc
-    ) -> pb.LogSettingsResponse:
+    def log_settings(self, request: pb.LogSettingsRequest, call: Call) -> pb.LogSettingsResponse:
         """The log's settings, and changes of them."""
-        del rpc
+        del call
         settings = self._protocol.log.settings()
         if request.settings:
             self._managed()
             settings = self._protocol.log.update(log_values(request))
         return log_response(settings)
 
-    async def trace_setting(
-        self, request: pb.TraceSettingRequest, rpc: Rpc
-    ) -> pb.TraceSettingResponse:
+    def trace_setting(self, request: pb.TraceSettingRequest, call: Call) -> pb.TraceSettingResponse:
         """The settings of traces, of which there are none."""
-        del rpc
+        del call
         settings = self._protocol.trace.settings(request.model_name)
         if request.settings:
             self._managed()
@@ -307,6 +289,34 @@ class OpenInferenceService(SharedMemoryCalls):
         return self._repository
 
 
+class _InferAnswer(UnaryAnswer):
+    """Counts the answer in the protocol's own statistics, too."""
+
+    __slots__ = ("_attached", "_protocol", "_served")
+
+    def __init__(
+        self,
+        call: Call,
+        stats: Stats,
+        protocol: OpenInference,
+        served: ServedModel,
+        request: pb.ModelInferRequest,
+        attached: Attached | None,
+    ) -> None:
+        super().__init__(call, stats, lambda body: _response(served, request, body))
+        self._attached = attached  # kept until the call has its answer
+        self._protocol = protocol
+        self._served = served
+
+    def finish(self, job: Job, reply: Reply) -> None:
+        succeeded = self._answer(job, reply)
+        self._protocol.counters(self._served).note(job, succeeded=succeeded)
+
+    def fail(self, job: Job, error: TslError) -> None:
+        self._protocol.counters(self._served).note(job, succeeded=False)
+        super().fail(job, error)
+
+
 def _name(name: str) -> str:
     if not name:
         raise InvalidParameter("Parameter name is required.")
@@ -314,7 +324,7 @@ def _name(name: str) -> str:
 
 
 def _response(
-    served: ServedModel, request: pb.ModelInferRequest, body: bytes
+    served: ServedModel, request: pb.ModelInferRequest, body: Buffer
 ) -> pb.ModelInferResponse:
     return response_of(
         body,

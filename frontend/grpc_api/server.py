@@ -1,26 +1,27 @@
-"""The gRPC listeners: their addresses, limits, encryption, and how they stop.
-
-Each runs gRPC's own server on the event loop of the front end. What it costs HTTP while nobody
-calls is nothing: its threads wait in the kernel (``docs/decisions.md``).
-"""
+"""The gRPC listeners: their addresses, limits, encryption, and how they stop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
-
-import grpc
-from grpc import aio
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha import reflection
+import asyncio
+import math
+import ssl
+import time
+from typing import Final
 
 from tsl.protocol.errors import ConfigError
 
-from .health import HealthService
-from .reflection import described_pool
+from ..addresses import Address
+from ..http2.transport import Http2Context, Http2Transport
+from ..listeners import BACKLOG, bound_socket
+from ..tls_listener import TlsAcceptor
+from .session import ServedMethods, Session
 
-REPLY_OVERHEAD_BYTES: Final = 64 * 1024
+SWEEP_S: Final = 1.0
+_TEXT: Final = b"This port speaks gRPC, which is HTTP/2. The HTTP API has another port.\n"
+REFUSAL: Final = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT)
+)
 
 
 class GrpcListener:
@@ -30,10 +31,12 @@ class GrpcListener:
         name: ``inference`` or ``management``, for messages.
         host: where to listen.
         port: 0 lets the system choose.
-        max_message_bytes: of a request; ``max_request_size``.
+        served: the methods.
+        max_connections: at a time.
+        write_s: a client that takes nothing of an answer for this long is not waited for.
         max_age_ms: longest life of a connection; None for no limit.
         max_age_grace_ms: how long calls may outlive it; None for no limit.
-        credentials: certificate and key; None for no encryption.
+        tls: certificate and settings; None for no encryption.
     """
 
     def __init__(
@@ -41,18 +44,29 @@ class GrpcListener:
         name: str,
         host: str,
         port: int,
+        served: ServedMethods,
         *,
-        max_message_bytes: int,
+        max_connections: int,
+        write_s: float,
         max_age_ms: int | None = None,
         max_age_grace_ms: int | None = None,
-        credentials: grpc.ServerCredentials | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
         self.host = host
         self.port = port
-        self._options = _options(max_message_bytes, max_age_ms, max_age_grace_ms)
-        self._credentials = credentials
-        self._server: aio.Server | None = None
+        self._context = Http2Context(
+            serve=lambda transport: Session(served, transport),
+            max_connections=max_connections,
+            max_age_s=math.inf if max_age_ms is None else max_age_ms / 1000,
+            max_age_grace_s=math.inf if max_age_grace_ms is None else max_age_grace_ms / 1000,
+            write_s=write_s,
+            refusal=REFUSAL,
+        )
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._acceptor: TlsAcceptor | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
 
     @property
     def address(self) -> str:
@@ -60,45 +74,29 @@ class GrpcListener:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
-    async def open(
-        self,
-        handlers: Sequence[grpc.GenericRpcHandler],
-        service_names: Sequence[str],
-        is_serving: Callable[[str], bool | None],
-    ) -> None:
+    async def open(self) -> None:
         """Let clients in.
-
-        Args:
-            handlers: of the services.
-            service_names: full names of the services, for reflection and health.
-            is_serving: whether a service serves, None for one that does not exist; "" is the
-                server as a whole.
 
         Raises:
             ConfigError: the address is taken, or not ours.
         """
-        server = aio.server(options=self._options)
-        server.add_generic_rpc_handlers(tuple(handlers))
-        add_HealthServicer_to_server(HealthService(is_serving), server)
-        names = (
-            *service_names,
-            health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-            reflection.SERVICE_NAME,
-        )
-        reflection.enable_server_reflection(names, server, pool=described_pool())
         try:
-            if self._credentials is None:
-                self.port = server.add_insecure_port(self.address)
-            else:
-                self.port = server.add_secure_port(self.address, self._credentials)
-        except RuntimeError as error:
+            listening = bound_socket(Address(scheme="http", host=self.host, port=self.port))
+        except OSError as error:
             msg = (
                 f"grpc_{self.name}_address {self.address} cannot be listened on: it is taken, "
                 "or not an address of this machine."
             )
             raise ConfigError(msg) from error
-        await server.start()
-        self._server = server
+        self.port = listening.getsockname()[1]
+        if self._tls is None:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(self._connect, sock=listening, backlog=BACKLOG)
+        else:
+            self._acceptor = TlsAcceptor(
+                listening, self._tls, self._connect, standard_status_codes=True
+            )
+        self._sweep()
 
     async def close(self, grace_s: float) -> None:
         """Refuse new calls, and end those that run after a time.
@@ -106,21 +104,29 @@ class GrpcListener:
         Args:
             grace_s: how long they may still run.
         """
-        server, self._server = self._server, None
-        if server is not None:
-            await server.stop(grace_s)
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
+        connections = self._context.connections
+        for connection in list(connections):
+            connection.leave(grace_s)
+        deadline = time.monotonic() + grace_s
+        while connections and time.monotonic() < deadline:  # noqa: ASYNC110 - they are only counted
+            await asyncio.sleep(0.02)
+        for connection in list(connections):
+            connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
 
+    def _connect(self) -> Http2Transport:
+        return Http2Transport(self._context)
 
-def _options(
-    max_message_bytes: int, max_age_ms: int | None, max_age_grace_ms: int | None
-) -> list[tuple[str, Any]]:
-    options: list[tuple[str, Any]] = [
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", -1),  # answers are bounded by max_response_size
-        ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server
-    ]
-    if max_age_ms is not None:
-        options.append(("grpc.max_connection_age_ms", max_age_ms))
-    if max_age_grace_ms is not None:
-        options.append(("grpc.max_connection_age_grace_ms", max_age_grace_ms))
-    return options
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for connection in list(self._context.connections):
+            connection.sweep(now)
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)

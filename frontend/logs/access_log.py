@@ -39,20 +39,25 @@ class AccessLog:
         self._add(line + b" " + request_id.encode() if self._with_ids else line)
 
     def add_call(
-        self, peer: str, method: str, code: int, started_at: float, request_id: str
+        self, peer: bytes, method: str, code: int, started_at: float, request_id: str
     ) -> None:
         """Note a gRPC call that has ended.
 
         Args:
-            peer: the client, as gRPC names it (``ipv4:127.0.0.1:5000``).
-            method: full name, ``/package.Service/Method``.
+            peer: the client.
+            method: full name, ``package.Service/Method``.
             code: number of the gRPC status.
             started_at: ``time.monotonic()`` seconds.
             request_id: the call's own.
         """
         milliseconds = int((monotonic() - started_at) * 1000)
-        line = f'{_client(peer)} "gRPC {method.removeprefix("/")} HTTP/2.0" {code} {milliseconds}'
-        self._add((f"{line} {request_id}" if self._with_ids else line).encode())
+        line = b'%b "gRPC %b HTTP/2.0" %d %d' % (
+            peer,
+            method.encode("latin-1"),
+            code,
+            milliseconds,
+        )
+        self._add(line + b" " + request_id.encode() if self._with_ids else line)
 
 
 class JsonAccessLog:
@@ -82,29 +87,24 @@ class JsonAccessLog:
         self._add(json.dumps(fields, separators=(",", ":"))[1:].encode())
 
     def add_call(
-        self, peer: str, method: str, code: int, started_at: float, request_id: str
+        self, peer: bytes, method: str, code: int, started_at: float, request_id: str
     ) -> None:
         """Note a gRPC call that has ended.
 
         Args:
-            peer: the client, as gRPC names it (``ipv4:127.0.0.1:5000``).
-            method: full name, ``/package.Service/Method``.
+            peer: the client.
+            method: full name, ``package.Service/Method``.
             code: number of the gRPC status.
             started_at: ``time.monotonic()`` seconds.
             request_id: the call's own.
         """
         fields = {
             "request_id": request_id,
-            "remote": _client(peer),
+            "remote": peer.decode("ascii", "replace"),
             "method": "gRPC",
-            "uri": method.removeprefix("/"),
+            "uri": method,
             "protocol": "HTTP/2.0",
             "status": code,
             "ms": round((monotonic() - started_at) * 1000, 3),
         }
         self._add(json.dumps(fields, separators=(",", ":"))[1:].encode())
-
-
-def _client(peer: str) -> str:
-    """A client of gRPC in the form of the others."""
-    return "/" + peer.removeprefix("ipv4:").removeprefix("ipv6:")

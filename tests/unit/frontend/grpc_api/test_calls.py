@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
-from tsl.frontend.grpc_api.calls import HIGH_WATER, Outbox, StreamCall, UnaryCall
+from tsl.frontend.grpc_api.calls import (
+    HIGH_WATER,
+    Outbox,
+    StreamAnswer,
+    StreamPieces,
+    UnaryAnswer,
+)
 from tsl.frontend.jobs import Job
 from tsl.protocol.errors import HandlerFailed, JobCancelled
 from tsl.protocol.frames import Chunk, Reply, Row
@@ -58,38 +64,103 @@ def run(coroutine):
     return asyncio.run(coroutine)
 
 
+class Call:
+    """What a sink needs of a call."""
+
+    def __init__(self):
+        self.said = []
+        self.is_congested = False
+        self.on_drained = None
+
+    def respond(self, message):
+        self.said.append(("respond", message))
+
+    def send(self, message):
+        self.said.append(("send", message))
+
+    def finish(self):
+        self.said.append("finish")
+
+    def fail(self, error):
+        self.said.append(("fail", type(error)))
+
+
+def answering(cls, make=bytes):
+    call, stats = Call(), Stats()
+    job = Job(Row("id", [], [], []), cls(call, stats, make), 1.0)
+    job.channel = Channel()
+    return call, job, stats
+
+
 def test_an_answer_and_the_pieces_before_it_are_one():
-    async def scenario():
-        call, job, stats = make(UnaryCall)
-        job.stream(piece(b"a"))
-        job.finish(reply(b"b"))
-        return await call.answer(), stats.seen
+    call, job, stats = answering(UnaryAnswer)
+    job.stream(piece(b"a"))
+    job.finish(reply(b"b"))
 
-    assert run(scenario()) == (b"ab", [("answered", 200)])
+    assert call.said == [("respond", b"ab")]
+    assert stats.seen == [("answered", 200)]
 
 
-def test_a_failure_is_raised_where_the_answer_is_awaited():
-    async def scenario():
-        call, job, stats = make(UnaryCall)
+def test_an_answer_that_cannot_be_made_a_message_is_an_error():
+    def make(body):
+        raise HandlerFailed
+
+    call, job, _ = answering(UnaryAnswer, make)
+    job.finish(reply(b"b"))
+
+    assert call.said == [("fail", HandlerFailed)]
+
+
+@pytest.mark.parametrize("cls", [UnaryAnswer, StreamAnswer])
+def test_a_failure_and_a_withdrawal_are_told(cls):
+    call, job, stats = answering(cls)
+    job.fail(HandlerFailed())
+    other, gone, _ = answering(cls)
+    gone.cancel()
+
+    assert call.said == [("fail", HandlerFailed)]
+    assert stats.seen == [("failed", HandlerFailed)]
+    assert other.said == [("fail", JobCancelled)]
+
+
+def test_a_stream_is_answered_piece_by_piece():
+    call, job, stats = answering(StreamAnswer)
+    for body in (b"a", b"b"):
+        job.stream(piece(body))
+    job.finish(reply(b""))
+
+    assert call.said == [("send", b"a"), ("send", b"b"), "finish"]
+    assert stats.seen == [("answered", 200), "streamed"]
+
+
+def test_one_answer_to_a_call_for_a_stream_is_a_message_even_if_it_is_empty():
+    call, job, _ = answering(StreamAnswer)
+    job.finish(reply(b""))
+
+    assert call.said == [("send", b""), "finish"]
+
+
+@pytest.mark.parametrize("end", ["drained", "finish", "fail", "cancel"])
+def test_a_stream_holds_its_worker_up_while_the_client_is_slow(end):
+    call, job, _ = answering(StreamAnswer)
+    channel = job.channel
+    job.stream(piece(b"a"))
+    assert channel.paused == 0
+    call.is_congested = True
+    job.stream(piece(b"b"))
+    job.stream(piece(b"c"))
+    assert channel.paused == 1
+
+    if end == "drained":
+        call.on_drained()
+    elif end == "finish":
+        job.finish(reply())
+    elif end == "fail":
         job.fail(HandlerFailed())
-        with pytest.raises(HandlerFailed):
-            await call.answer()
-        return stats.seen
+    else:
+        job.cancel()
 
-    assert run(scenario()) == [("failed", HandlerFailed)]
-
-
-def test_a_job_that_is_cancelled_with_its_call_disturbs_nobody():
-    async def scenario():
-        call, job, stats = make(UnaryCall)
-        waiting = asyncio.create_task(call.answer())
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        assert job.cancel()
-        return stats.seen
-
-    assert run(scenario()) == [("failed", JobCancelled)]
+    assert channel.paused == 0
 
 
 async def all_of(call):
@@ -98,7 +169,7 @@ async def all_of(call):
 
 def test_pieces_come_in_order_and_an_empty_end_is_none():
     async def scenario():
-        call, job, stats = make(StreamCall)
+        call, job, stats = make(StreamPieces)
         reading = asyncio.create_task(all_of(call))
         await asyncio.sleep(0)
         for body in (b"a", b"", b"c"):
@@ -111,7 +182,7 @@ def test_pieces_come_in_order_and_an_empty_end_is_none():
 
 def test_an_answer_without_pieces_is_one_even_if_it_is_empty():
     async def scenario():
-        call, job, _ = make(StreamCall)
+        call, job, _ = make(StreamPieces)
         job.finish(reply(b""))
         return await all_of(call)
 
@@ -120,7 +191,7 @@ def test_an_answer_without_pieces_is_one_even_if_it_is_empty():
 
 def test_an_error_comes_behind_the_pieces_before_it():
     async def scenario():
-        call, job, _ = make(StreamCall)
+        call, job, _ = make(StreamPieces)
         job.stream(piece(b"a"))
         job.fail(HandlerFailed())
         pieces = call.pieces()
@@ -133,7 +204,7 @@ def test_an_error_comes_behind_the_pieces_before_it():
 
 def test_a_slow_client_holds_its_worker_up_until_it_has_caught_up():
     async def scenario():
-        call, job, _ = make(StreamCall)
+        call, job, _ = make(StreamPieces)
         channel = job.channel
         for _ in range(HIGH_WATER + 5):
             job.stream(piece(b"x"))
@@ -151,7 +222,7 @@ def test_a_slow_client_holds_its_worker_up_until_it_has_caught_up():
 @pytest.mark.parametrize("end", ["finish", "fail", "release"])
 def test_a_worker_is_never_held_up_for_a_stream_that_is_over(end):
     async def scenario():
-        call, job, _ = make(StreamCall)
+        call, job, _ = make(StreamPieces)
         channel = job.channel
         for _ in range(HIGH_WATER):
             job.stream(piece(b"x"))

@@ -96,10 +96,10 @@ def test_json_has_every_field_and_the_log_opens_the_object(lines, request_at):
 
 
 def test_a_call_by_grpc_has_its_line(lines):
-    call = ("ipv4:127.0.0.1:5000", "/a.b.Service/Run", 5, 0.0, "r-1")
+    call = (b"/127.0.0.1:5000", "a.b.Service/Run", 5, 0.0, "r-1")
     AccessLog(lines.add).add_call(*call)
     AccessLog(lines.add, with_ids=True).add_call(*call)
-    JsonAccessLog(lines.add).add_call("ipv6:[::1]:5000", "/a.b.Service/Run", 0, 0.0, "r-2")
+    JsonAccessLog(lines.add).add_call(b"/[::1]:5000", "a.b.Service/Run", 0, 0.0, "r-2")
 
     text, with_id, fields = lines.added
     assert with_id.endswith(b" r-1")
