@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -23,10 +24,12 @@ class HealthService:
 
     Args:
         is_serving: whether a service serves, None for one that does not exist; "" is the server.
+        stopping: set when the server is about to end: nothing serves any more, and watches end.
     """
 
-    def __init__(self, is_serving: Callable[[str], bool | None]) -> None:
+    def __init__(self, is_serving: Callable[[str], bool | None], stopping: asyncio.Event) -> None:
         self._is_serving = is_serving
+        self._stopping = stopping
 
     def check(
         self, request: health_pb2.HealthCheckRequest, call: Call
@@ -49,7 +52,10 @@ class HealthService:
             if is_serving is not last:
                 last = is_serving
                 yield _response(is_serving)
-            await asyncio.sleep(WATCH_S)
+            if self._stopping.is_set():
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), WATCH_S)
 
 
 def _response(is_serving: bool | None) -> health_pb2.HealthCheckResponse:

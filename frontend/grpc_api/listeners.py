@@ -86,6 +86,7 @@ class GrpcApis:
                 for name in (service.full_name, STANDARD_NAME):
                     services.add(service, servicer, name)
         self._certificate: Certificate | None = None
+        self._stopping = asyncio.Event()
         self.listeners: tuple[GrpcListener, ...] = ()
 
     async def open(self) -> None:
@@ -128,6 +129,7 @@ class GrpcApis:
         Args:
             grace_s: how long they may still run.
         """
+        self._stopping.set()
         await asyncio.gather(*(listener.close(grace_s) for listener in self.listeners))
 
     def _listener(
@@ -136,7 +138,7 @@ class GrpcApis:
         config = self._config
         served = ServedMethods(
             services.methods,
-            services.for_tools(self._is_serving),
+            services.for_tools(self._is_serving, self._stopping),
             guard=services.guard,
             log=self._log,
             max_message_bytes=config.max_request_size_bytes,
@@ -157,7 +159,9 @@ class GrpcApis:
     def _is_serving(self, service: str) -> bool | None:
         if service and not any(service in services.names for services in self._services):
             return None
-        return all(is_ready(served) for served in self._registry.defaults())
+        return not self._stopping.is_set() and all(
+            is_ready(served) for served in self._registry.defaults()
+        )
 
 
 class _Services:
@@ -179,11 +183,13 @@ class _Services:
         self.methods |= methods_of(service, servicer, name)
         self.names.append(name or service.full_name)
 
-    def for_tools(self, is_serving: Callable[[str], bool | None]) -> dict[bytes, Method]:
+    def for_tools(
+        self, is_serving: Callable[[str], bool | None], stopping: asyncio.Event
+    ) -> dict[bytes, Method]:
         """Health and reflection, which need no token."""
         reflection = ReflectionService([*self.names, HEALTH.full_name, REFLECTION.full_name])
         return {
-            **methods_of(HEALTH, HealthService(is_serving)),
+            **methods_of(HEALTH, HealthService(is_serving, stopping)),
             **methods_of(REFLECTION, reflection),
             **methods_of(REFLECTION, reflection, NEWER_NAME),
         }

@@ -100,7 +100,7 @@ class Control:
             stream.send_window += by
             if stream.send_window > frames.MAX_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "window too large")
-        self._sender.go_on()
+        self._sender.look_again()
 
     def ping(self, flags: int, number: int, payload: bytes) -> None:
         """PING, or the answer to ours.

@@ -23,8 +23,10 @@ Fields = list[tuple[bytes, bytes]]
 
 MAX_LIST_BYTES: Final = 256 * 1024
 """A block that unfolds to more than this is an attack: the connection ends."""
-REMEMBERED: Final = 64
+REMEMBERED: Final = 16
 """Blocks remembered for one connection."""
+REMEMBERED_BYTES: Final = 1024
+"""Longest block that is remembered."""
 
 
 class _Table(HeaderTable):
@@ -76,7 +78,9 @@ class FieldDecoder(Generic[Head]):
             return known
         before = self._table.changes
         head = self._make(self.fields(block))
-        if self._table.changes == before and len(self._known) < REMEMBERED:
+        if self._table.changes == before and len(block) <= REMEMBERED_BYTES:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
             self._known[block] = head
         return head
 

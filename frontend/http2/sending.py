@@ -35,7 +35,16 @@ class Sender:
         waiting_bytes: what waits at all streams.
     """
 
-    __slots__ = ("_done", "_waiting", "is_writable", "peer", "waiting_bytes", "window", "write")
+    __slots__ = (
+        "_done",
+        "_ready",
+        "_waiting",
+        "is_writable",
+        "peer",
+        "waiting_bytes",
+        "window",
+        "write",
+    )
 
     def __init__(self, write: Callable[[bytes], object], done: Callable[[Stream], None]) -> None:
         self.write = write
@@ -45,6 +54,7 @@ class Sender:
         self.is_writable = True
         self.waiting_bytes = 0
         self._waiting: dict[int, Stream] = {}
+        self._ready: dict[int, Stream] = {}  # of those, the ones whose own window is open
 
     # -- what the application has ---------------------------------------------------------------
 
@@ -100,6 +110,8 @@ class Sender:
             stream.pending = deque()
             stream.is_moving = True
             self._waiting[stream.id] = stream
+            if stream.send_window > 0:
+                self._ready[stream.id] = stream
         stream.pending.append(view)
         stream.pending_bytes += len(view)
         self.waiting_bytes += len(view)
@@ -116,6 +128,7 @@ class Sender:
         """Drop what waits at a stream that is gone."""
         if stream.pending is not None:
             del self._waiting[stream.id]
+            self._ready.pop(stream.id, None)
             self.waiting_bytes -= stream.pending_bytes
             stream.pending = None
             stream.pending_bytes = 0
@@ -143,21 +156,22 @@ class Sender:
         stream.send_window += increment
         if stream.send_window > MAX_WINDOW:
             raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR)
-        if stream.pending is not None:
+        if stream.pending is not None and stream.send_window > 0:
+            self._ready[stream.id] = stream
             self.go_on()
+
+    def look_again(self) -> None:
+        """The windows of all streams have changed."""
+        self._ready = {n: stream for n, stream in self._waiting.items() if stream.send_window > 0}
+        self.go_on()
 
     def go_on(self) -> None:
         """Send what waits, as far as there is room; streams take turns."""
-        waiting = self._waiting
-        had_turn = True
-        while had_turn and waiting and self.window > 0 and self.is_writable:
-            had_turn = False
-            for stream in list(waiting.values()):
-                if self.window <= 0 or not self.is_writable:
-                    break
-                if stream.send_window > 0 and stream.pending:
-                    had_turn = True
-                    self._take_turn(stream)
+        ready = self._ready
+        while ready and self.window > 0 and self.is_writable:
+            stream = ready.pop(next(iter(ready)))
+            if stream.send_window > 0:
+                self._take_turn(stream)
 
     def stalled(self) -> list[Stream]:
         """Streams that wait, and of which nothing has left since this was asked last."""
@@ -181,6 +195,8 @@ class Sender:
         stream.pending_bytes -= sent
         self.waiting_bytes -= sent
         if pending:
+            if stream.send_window > 0:
+                self._ready[stream.id] = stream  # behind the others
             if stream.pending_bytes < DRAINED_BYTES <= before:
                 stream.receiver.drained()
             return

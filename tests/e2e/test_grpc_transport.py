@@ -158,8 +158,8 @@ def test_a_stop_answers_the_calls_that_run_and_ends_the_watches(tmp_path):
             )
             running.start()
             eventually(note.exists, "the handler runs")
-            watch.cancel()
             server.send_signal()
+            assert [each.status for each in watch] == [2]  # it serves no more, and that is all
             running.join(30)
             assert b"names" in answers[0].prediction
             assert server.wait_ended() == 0

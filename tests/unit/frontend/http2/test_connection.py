@@ -196,6 +196,21 @@ def test_streams_take_turns_while_they_wait_for_the_connection():
     assert all(map(play.has_ended, numbers))
 
 
+def test_a_stream_without_a_window_of_its_own_does_not_hold_up_others():
+    play = Play()
+    numbers = [play.request() for _ in range(2)]
+    for request in play.app.requests:
+        play.answer(request, bytes(100_000))
+    play.client.increment_flow_control_window(10**6)
+    play.exchange()
+
+    play.client.increment_flow_control_window(10**6, numbers[1])
+    play.exchange()
+
+    assert play.has_ended(numbers[1])
+    assert len(play.body(numbers[0])) == frames.DEFAULT_WINDOW
+
+
 def test_windows_that_the_client_narrows_and_widens_count_for_open_streams():
     play = Play()
     number = play.request()
