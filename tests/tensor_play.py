@@ -9,6 +9,7 @@ only what would carry the bytes is missing.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from types import SimpleNamespace
 
@@ -18,7 +19,6 @@ from http_client import HttpPlay, request
 from tsl.backend.envelopes import load_envelope
 from tsl.backend.service import Service
 from tsl.backend.streaming import ReplyStream
-from tsl.frontend.grpc_api.call_id import begin_call
 from tsl.frontend.grpc_api.open_inference import OpenInferenceService
 from tsl.frontend.grpc_api.protos import open_inference_pb2 as pb
 from tsl.frontend.http_api.open_inference import OpenInferenceApi
@@ -95,6 +95,40 @@ class Pool:
         """Everybody waits."""
         del batch_id, row
         return False
+
+
+class Call:
+    """A call of gRPC, as servicers see it.
+
+    Args:
+        peer: the client.
+    """
+
+    def __init__(self, peer):
+        self._peer = peer
+        self._answer = self._error = None
+        self.withdraw = None
+
+    def peer(self):
+        return self._peer
+
+    def time_remaining(self):
+        return None
+
+    def new_job_id(self):
+        return "job"
+
+    def respond(self, message):
+        self._answer = message
+
+    def fail(self, error):
+        self._error = error
+
+    def answer(self):
+        """What the call was answered with, later than at once."""
+        if self._error is not None:
+            raise self._error
+        return self._answer
 
 
 def _sent(frame):
@@ -185,17 +219,19 @@ class TensorPlay:
         length = int(response.header("inference-header-content-length") or len(response.body))
         return response.status, json.loads(response.body[:length]), response.body[length:]
 
-    def call(self, method, message, peer="ipv4:127.0.0.1:5000"):
+    def call(self, method, message, peer="/127.0.0.1:5000"):
         """Call a method of the gRPC service, by its name in snake case.
 
         Raises:
             TslError: the call ends with that.
         """
-        rpc = SimpleNamespace(peer=lambda: peer, time_remaining=lambda: None)
+        call = Call(peer)
         data = message.SerializeToString()  # as it comes from the wire
         received = type(message).FromString(data)
-        begin_call()
-        return self._loop.run_until_complete(getattr(self._service, method)(received, rpc))
+        answer = getattr(self._service, method)(received, call)
+        if inspect.isawaitable(answer):
+            answer = self._loop.run_until_complete(answer)
+        return answer or call.answer()
 
     def infer_grpc(self, message, **options):
         """Call ``ModelInfer``."""
