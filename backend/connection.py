@@ -24,7 +24,7 @@ from tsl.protocol.errors import ProtocolError
 from tsl.protocol.frames import Buffer, Cancel, Frame, Predict
 
 READ_BYTES: Final = 64 * 1024
-"""What one read asks for unless a bigger frame is half here; below malloc's mmap threshold."""
+"""What one read asks for unless a large frame is half here; below malloc's mmap threshold."""
 JOIN_BYTES: Final = 16 * 1024
 """Answers up to here are joined into one buffer: cheaper than a vector of small ones."""
 MAX_VECTOR: Final = 1024
@@ -147,7 +147,12 @@ class Connection:
             return  # somebody else is at it
         try:
             while not self._has_ended:
-                self._take(self._sock.recv(READ_BYTES, socket.MSG_DONTWAIT))
+                room = self._decoder.room
+                if room:
+                    flags = socket.MSG_DONTWAIT
+                    self._take_filled(self._sock.recvmsg_into(room[:MAX_VECTOR], 0, flags)[0])
+                else:
+                    self._take(self._sock.recv(READ_BYTES, socket.MSG_DONTWAIT))
         except BlockingIOError:
             pass  # nothing more has arrived
         except ProtocolError as error:
@@ -159,12 +164,13 @@ class Connection:
             self._reading.release()
 
     def _read_blocking(self) -> None:
-        missing = self._decoder.missing
+        room = self._decoder.room
         try:
-            if missing > READ_BYTES:  # the rest of a big frame, in one buffer
-                data = self._sock.recv(missing, socket.MSG_WAITALL)
-            else:
-                data = self._sock.recv(READ_BYTES)
+            if room:  # the bodies of a large frame
+                size = self._sock.recvmsg_into(room[:MAX_VECTOR], 0, socket.MSG_WAITALL)[0]
+                self._take_filled(size)
+                return
+            data = self._sock.recv(READ_BYTES)
         except ConnectionError:  # a reset: the front end died with data of ours unread
             data = b""
         except BlockingIOError:
@@ -189,12 +195,24 @@ class Connection:
             self._has_ended = True
             return
         for frame in self._decoder.feed(data):
-            with self._stepping:
-                self._channel.step(Side.FRONT_END, frame)
-            if type(frame) is Cancel:
-                self._cancelled.add((frame.batch_id, frame.row))
-            else:
-                self._inbox.append(frame)
+            self._take_frame(frame)
+
+    def _take_filled(self, size: int) -> None:
+        """So many bytes of a large frame have come; none means the end."""
+        if not size:
+            self._has_ended = True
+            return
+        frame = self._decoder.filled(size)
+        if frame is not None:
+            self._take_frame(frame)
+
+    def _take_frame(self, frame: Frame) -> None:
+        with self._stepping:
+            self._channel.step(Side.FRONT_END, frame)
+        if type(frame) is Cancel:
+            self._cancelled.add((frame.batch_id, frame.row))
+        else:
+            self._inbox.append(frame)
 
     # Cancelled rows.
 

@@ -73,9 +73,7 @@ def decode_row(row: Row, *, decode_input: bool = True) -> RequestRow:
     values = RequestRow()
     if len(parts) == 1:
         part = parts[0]
-        values[part.name] = (
-            _decode(part) if part.content_type and decode_input else bytearray(part.body)
-        )
+        values[part.name] = _decode(part) if part.content_type and decode_input else _own(part.body)
         return values
     if row.properties:
         values.regions = Regions.of(row)
@@ -83,7 +81,7 @@ def decode_row(row: Row, *, decode_input: bool = True) -> RequestRow:
         values["body"] = inline_row(row, values.regions, decode_input=decode_input)
         return values
     for part in parts:
-        values.add(part.name, _decode(part) if decode_input else bytearray(part.body))
+        values.add(part.name, _decode(part) if decode_input else _own(part.body))
     return values
 
 
@@ -103,4 +101,9 @@ def _decode(part: Part) -> Any:
             content_type,
             error,
         )
-    return bytearray(body)
+    return _own(body)
+
+
+def _own(body: Buffer) -> bytearray:
+    """A body for the handler alone: a copy, unless it came into memory of its own already."""
+    return body if type(body) is bytearray else bytearray(body)

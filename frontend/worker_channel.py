@@ -45,6 +45,7 @@ from tsl.protocol.frames import (
     Shutdown,
 )
 
+from .direct_reading import read_directly
 from .jobs import QUEUED, SENT, Job
 from .shared_line import SharedLine
 
@@ -365,11 +366,30 @@ class WorkerChannel(asyncio.Protocol):
                     continue
                 self._channel.step(Side.WORKER, frame)
                 self._receive(frame)
+            if self._decoder.room and self._transport is not None:
+                read_directly(self._transport, self)
         except ProtocolError as error:
-            logger.error(  # noqa: TRY400 - the worker's fault, its traceback would be ours
-                "%r: %s; dropping the worker", self._owner or self, error.message
-            )
-            self.abort()
+            self._drop(error)
+
+    def direct_room(self) -> memoryview:
+        """Where the rest of a large answer goes."""
+        return self._decoder.room[0]
+
+    def direct_filled(self, size: int) -> bool:
+        """So much of a large answer has come; answers whether there is more to come."""
+        try:
+            frame = self._decoder.filled(size)
+            if frame is None:
+                return True
+            self._channel.step(Side.WORKER, frame)
+            self._receive(frame)
+        except ProtocolError as error:
+            self._drop(error)
+        return False
+
+    def _drop(self, error: ProtocolError) -> None:
+        logger.error("%r: %s; dropping the worker", self._owner or self, error.message)
+        self.abort()
 
     def _receive(self, frame: Frame) -> None:
         if isinstance(frame, Result):

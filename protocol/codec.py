@@ -14,7 +14,8 @@ such a body and said so. A reply that is a number is a plain one with a body of 
 Both numbers are big-endian. The second one is not strictly needed (msgpack knows its own end),
 but with it the header is decoded from one exact slice by the C decoder.
 
-Bodies are handed out as memoryviews of the buffer they arrived in: nobody copies them here.
+Bodies are handed out as memoryviews of the buffer they arrived in: nobody copies them here. Those
+of a large frame have buffers of their own, which the socket fills directly.
 Nothing that arrives can do worse than a `ProtocolError`: sizes are checked before memory is
 taken, types are checked before a frame exists, and msgpack is told to build plain data only.
 """
@@ -27,6 +28,7 @@ from typing import Any, Final, TypeAlias, get_type_hints
 
 import msgpack
 
+from .buffers import new_buffer
 from .errors import ProtocolError
 from .frames import (
     FRAME_TYPES,
@@ -52,6 +54,8 @@ MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
 """Room for the HTTP headers (8 KiB each by default) of a batch of some 1 500 requests."""
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024 * 1024
 """Default limit for the bodies of one frame; the front end sets a tighter one."""
+LARGE_FRAME_BYTES: Final = 128 * 1024
+"""From this size on, the bodies of a frame are received into buffers of their own."""
 
 _NUMBERS: Final[dict[type[Any], int]] = {cls: n for n, cls in enumerate(FRAME_TYPES)}
 _PREDICT: Final = _NUMBERS[Predict]
@@ -186,16 +190,40 @@ class FrameDecoder:
     Give it whatever the socket gave; it answers with the frames that became complete. Bytes
     given whole or one at a time produce the same frames.
 
+    When the head of a large frame has come, there is `room`: whoever reads the socket may read
+    into that, and say so by `filled`. It saves two copies of each body, and nobody has to.
+
     Args:
         max_header_bytes: limit for the msgpack header of a frame.
         max_body_bytes: limit for the sum of a frame's bodies.
+        large_bytes: from this size of a frame on, its bodies get memory of their own.
+
+    Attributes:
+        room: where the next bytes may be put; empty while there is no large frame.
     """
 
-    __slots__ = ("_chunks", "_have", "_known", "_max_body", "_max_header", "_need")
+    __slots__ = (
+        "_chunks",
+        "_frame",
+        "_have",
+        "_known",
+        "_large",
+        "_max_body",
+        "_max_header",
+        "_need",
+        "room",
+    )
 
     def __init__(
-        self, *, max_header_bytes: int = MAX_HEADER_BYTES, max_body_bytes: int = MAX_BODY_BYTES
+        self,
+        *,
+        max_header_bytes: int = MAX_HEADER_BYTES,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        large_bytes: int = LARGE_FRAME_BYTES,
     ) -> None:
+        self._large = large_bytes
+        self._frame: Frame | None = None  # a large one, whose bodies are not complete
+        self.room: list[memoryview] = []
         self._max_header = max_header_bytes
         self._max_body = max_body_bytes
         self._chunks: list[bytes] = []
@@ -206,12 +234,14 @@ class FrameDecoder:
     @property
     def missing(self) -> int:
         """Bytes that are needed, at the least, before another frame can be complete."""
+        if self._frame is not None:
+            return sum(map(len, self.room))
         return self._need - self._have
 
     @property
     def is_empty(self) -> bool:
         """Whether no part of a frame is waiting: the only clean place for an end of stream."""
-        return self._have == 0
+        return self._have == 0 and self._frame is None
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take what arrived.
@@ -225,16 +255,18 @@ class FrameDecoder:
         Raises:
             ProtocolError: this is not a stream of frames; the decoder is useless afterwards.
         """
+        frames: list[Frame] = []
+        if self._frame is not None:
+            data = self._pour(data, frames)
         if self._have:
             self._chunks.append(data)
             self._have += len(data)
             if self._have < self._need:
-                return []
+                return frames
             data = b"".join(self._chunks)
             self._chunks.clear()
             self._have = 0
         self._need = PREFIX_BYTES
-        frames: list[Frame] = []
         view = memoryview(data)
         at, end = 0, len(data)
         while end - at >= PREFIX_BYTES:
@@ -245,7 +277,14 @@ class FrameDecoder:
             body_at = at + PREFIX_BYTES + header_size
             stop = body_at + body_size
             if stop > end:
-                self._need = PREFIX_BYTES + size
+                if size < self._large or not body_size:
+                    self._need = PREFIX_BYTES + size
+                elif body_at > end:
+                    self._need = PREFIX_BYTES + header_size
+                else:
+                    self._begin_large(view[at + PREFIX_BYTES : body_at], body_size)
+                    self._pour(data[body_at:], frames)
+                    return frames
                 break
             frames.append(self._decode(view[at + PREFIX_BYTES : body_at], view[body_at:stop]))
             at = stop
@@ -253,6 +292,49 @@ class FrameDecoder:
             self._chunks.append(data[at:] if at else data)
             self._have = end - at
         return frames
+
+    def filled(self, size: int) -> Frame | None:
+        """The reader has put so many bytes into `room`, from its beginning on.
+
+        Returns:
+            The frame, if it is complete now.
+        """
+        room = self.room
+        done = 0
+        while done < len(room) and size >= len(room[done]):
+            size -= len(room[done])
+            done += 1
+        del room[:done]
+        if room:
+            room[0] = room[0][size:]
+            return None
+        frame, self._frame = self._frame, None
+        return frame
+
+    def _begin_large(self, header: memoryview, body_size: int) -> None:
+        """Decode a frame whose bodies are to come.
+
+        Each body of a request has memory of its own, which can be handed to the handler. Those of
+        an answer are only passed on.
+        """
+        bodies = _NewBodies(body_size)
+        whole = memoryview(new_buffer(body_size))
+        self._frame = self._decode(header, whole, bodies)
+        self.room = bodies.room if type(self._frame) is Predict else [whole]
+
+    def _pour(self, data: bytes, frames: list[Frame]) -> bytes:
+        """Put what was read elsewhere into `room`; answers with what does not belong there."""
+        at = 0
+        for view in self.room:
+            piece = data[at : at + len(view)]
+            view[: len(piece)] = piece
+            at += len(piece)
+            if len(piece) < len(view):
+                break
+        frame = self.filled(at)
+        if frame is not None:
+            frames.append(frame)
+        return data[at:]
 
     def _refusal(self, size: int, header_size: int) -> ProtocolError:
         if header_size > size:
@@ -262,7 +344,9 @@ class FrameDecoder:
             return ProtocolError(msg)
         return ProtocolError(f"frame of {size} bytes exceeds the limit of {self._max_body}")
 
-    def _decode(self, header: memoryview, bodies: memoryview) -> Frame:
+    def _decode(
+        self, header: memoryview, bodies: memoryview, own: _NewBodies | None = None
+    ) -> Frame:
         try:
             fields = _unpack(header, raw=False, strict_map_key=True)
         except Exception as error:  # msgpack's own exceptions share no useful base class
@@ -278,7 +362,7 @@ class FrameDecoder:
             if number == _RESULT:
                 return _decode_result(fields, bodies)
             if number == _PREDICT:
-                return self._decode_predict(fields, bodies)
+                return self._decode_predict(fields, own or _Bodies(bodies))
             if number == _CHUNK:
                 return _decode_chunk(fields, bodies)
             if len(bodies):
@@ -288,11 +372,10 @@ class FrameDecoder:
             msg = f"malformed {FRAME_TYPES[number].__name__} frame: {error}"
             raise ProtocolError(msg) from error
 
-    def _decode_predict(self, fields: list[Any], view: memoryview) -> Predict:
+    def _decode_predict(self, fields: list[Any], bodies: _Bodies) -> Predict:
         _, batch_id, items = fields
         if type(batch_id) is not int or type(items) is not list:
             raise ProtocolError("malformed Predict frame")
-        bodies = _Bodies(view)
         take = bodies.take
         rows: list[Row] = []
         for request_id, *rest in items:
@@ -324,7 +407,7 @@ class _Bodies:
         self._view = view
         self._at = 0
 
-    def take(self, size: int) -> memoryview:
+    def take(self, size: int) -> Buffer:
         at = self._at
         if type(size) is not int or size < 0 or at + size > len(self._view):
             raise ProtocolError(BODIES_DO_NOT_FIT)
@@ -333,6 +416,36 @@ class _Bodies:
 
     def finish(self) -> None:
         if self._at != len(self._view):
+            raise ProtocolError(BYTES_LEFT_OVER)
+
+
+class _NewBodies(_Bodies):
+    """Makes a frame's bodies, which are filled later.
+
+    Args:
+        size: of all bodies together.
+
+    Attributes:
+        room: the memory of each.
+    """
+
+    __slots__ = ("_rest", "room")
+
+    def __init__(self, size: int) -> None:
+        self._rest = size
+        self.room: list[memoryview] = []
+
+    def take(self, size: int) -> Buffer:
+        if type(size) is not int or not 0 <= size <= self._rest:
+            raise ProtocolError(BODIES_DO_NOT_FIT)
+        self._rest -= size
+        body = new_buffer(size)
+        if size:
+            self.room.append(memoryview(body))
+        return body
+
+    def finish(self) -> None:
+        if self._rest:
             raise ProtocolError(BYTES_LEFT_OVER)
 
 
@@ -362,7 +475,7 @@ def _decode_result(fields: list[Any], view: memoryview) -> Result:
     return new_result((batch_id, service_us, replies))
 
 
-def _decode_parts(sizes: object, take: Callable[[int], memoryview]) -> list[Part]:
+def _decode_parts(sizes: object, take: Callable[[int], Buffer]) -> list[Part]:
     if type(sizes) is not list:
         raise ProtocolError("malformed row")
     parts = []

@@ -21,6 +21,21 @@ HIGH_WATER = 64 * 1024
 DATE = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
 
 
+def hand_over(transport, data):
+    """Give what arrives to a transport's present protocol, as protocols of its kind get it."""
+    while isinstance(transport.get_protocol(), asyncio.BufferedProtocol):
+        protocol = transport.get_protocol()
+        buffer = memoryview(protocol.get_buffer(len(data)))
+        assert len(buffer) > 0, "no place for what has arrived"
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
+        if not data:
+            return
+    transport.get_protocol().data_received(data)
+
+
 class FakeTransport(asyncio.Transport):
     """The server's end of a connection; the test plays the client and the kernel.
 
@@ -71,6 +86,10 @@ class FakeTransport(asyncio.Transport):
 
     def is_closing(self):
         return self._is_closing
+
+    def receive(self, data):
+        """Something arrives."""
+        hand_over(self, data)
 
     def write(self, data):
         assert isinstance(data, bytes | bytearray | memoryview)

@@ -112,7 +112,7 @@ class HttpPlay:
     def deliver(self):
         """The kernel hands on what the server has not read yet."""
         while self._on_the_way and self.transport.is_reading and not self.transport.is_closing():
-            self.connection.data_received(self._on_the_way.popleft())
+            self.transport.receive(self._on_the_way.popleft())
 
     def feed_bytewise(self, data):
         """One byte at a time."""

@@ -29,7 +29,7 @@ _EXTENDED_FILE_NAME: Final = re.compile(r";\s*filename\*\s*=", re.IGNORECASE)
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-def parts_of(content_type: str, body: bytes) -> list[Part]:
+def parts_of(content_type: str, body: bytes | bytearray) -> list[Part]:
     """Split a body.
 
     Args:
@@ -48,7 +48,7 @@ def parts_of(content_type: str, body: bytes) -> list[Part]:
         return [new_part(("body", plain_type, body))]
     media_type, options = _parse_content_type(content_type)
     if media_type == _URLENCODED:
-        return urlencoded_parts(body)
+        return urlencoded_parts(bytes(body))
     return _checked(_multipart_parts(body, options["boundary"]))
 
 
@@ -99,7 +99,7 @@ def urlencoded_parts(text: bytes) -> list[Part]:
     return _checked(parts)
 
 
-def _multipart_parts(body: bytes, boundary: str) -> list[Part]:
+def _multipart_parts(body: bytes | bytearray, boundary: str) -> list[Part]:
     """Parts of a multipart form. As with TorchServe, only a part with a file name has a type."""
     parts: list[Part] = []
     if not body:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, cast
 from tsl.protocol.errors import InternalError, MethodNotAllowed, TslError
 from tsl.protocol.frames import Buffer
 
+from ..direct_reading import DIRECT_BYTES, read_directly
 from .exchange import Exchange
 from .flow import FlowControl, Producer
 from .messages import CONTINUE, Request
@@ -127,6 +128,9 @@ class HttpConnection(asyncio.Protocol):
                 self.deadline = math.inf  # unless it is answered at once
                 self._serve(request)
                 return
+        elif not was_between and parser.has_room:
+            self._pour(data)
+            return
         error = parser.feed(data)
         if error is not None:
             self._is_last = True
@@ -134,10 +138,41 @@ class HttpConnection(asyncio.Protocol):
         if self._exchange is None:
             if self._waiting or parser.wants_continue:
                 self._serve_waiting()
-            if was_between and not parser.is_between_requests:
-                self._set_deadline()  # for all of a head: later bytes do not put it off
+            if not parser.is_between_requests:
+                if was_between:
+                    self._set_deadline()  # for all of a head: later bytes do not put it off
+                if (
+                    parser.missing_body >= DIRECT_BYTES
+                    and self._exchange is None
+                    and not self._is_last
+                ):
+                    parser.begin_direct()
+                    read_directly(self._transport, self)
         if self._waiting:
             self._pause_if_full()
+
+    def _pour(self, data: bytes) -> None:
+        """Take what had been read already when a large body got memory of its own."""
+        room = self._parser.direct_room()
+        size = min(len(room), len(data))
+        room[:size] = data[:size]
+        if not self.direct_filled(size):
+            self._transport.set_protocol(self)
+            if data[size:]:
+                self.process(data[size:])
+
+    def direct_room(self) -> memoryview:
+        """Where the rest of a large body goes."""
+        return self._parser.direct_room()
+
+    def direct_filled(self, size: int) -> bool:
+        """So much of a large body has come; answers whether there is more to come."""
+        if self._is_last:
+            return False  # what comes now is thrown away
+        if self._parser.direct_filled(size):
+            return True
+        self._serve_waiting()
+        return False
 
     def _pause_if_full(self) -> None:
         """Bound what waits, by number and by size."""

@@ -16,7 +16,7 @@ _EITHER: Final = 47
 _CODED: Final = (b"content-encoding", b"content-length")
 
 
-def decompress(coding: str, body: bytes, limit: int) -> bytes:
+def decompress(coding: str, body: bytes | bytearray, limit: int) -> bytes | bytearray:
     """The content of a request.
 
     Args:

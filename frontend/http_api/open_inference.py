@@ -220,7 +220,7 @@ def _without(headers: Headers, names: tuple[bytes, ...]) -> Headers:
     return [item for pair in pairs if pair[0].lower() not in names for item in pair]
 
 
-def _cut(header_length: bytes, body: bytes, content_type: str) -> list[Part]:
+def _cut(header_length: bytes, body: bytes | bytearray, content_type: str) -> list[Part]:
     """The document and what is behind it."""
     length = int(header_length) if header_length.isdigit() and len(header_length) < 12 else -1
     if length < 0 or length > len(body):

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 
 import httptools
 
+from tsl.protocol.buffers import new_buffer
 from tsl.protocol.errors import (
     ExpectationFailed,
     HeadersTooLarge,
@@ -45,6 +46,7 @@ REQUEST_LINE_EXTRA: Final = len(" HTTP/1.1\r\n ")
 FIELD_EXTRA: Final = len(": \r\n")
 
 _SINGLE: Final = frozenset({b"content-length", b"host", b"transfer-encoding"})
+_NOWHERE: Final = memoryview(b"")
 _NOT_REPEATABLE: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 """Fields for which there is more to do than to read a body of a known size."""
 _LISTS: Final = frozenset({b"accept", b"authorization", b"expect"})
@@ -124,11 +126,12 @@ class RequestParser:
         self._headers: Headers = []
         self._trailer_bytes = 0
         self._noted: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._body_bytes = 0
         self._joined = 0  # so many first pieces of the body are not worth joining any more
         self._fruitless_bytes = 0  # behind the head, since a piece of the body came
         self._progress_at = BODY_PROGRESS_BYTES
+        self._room = _NOWHERE  # for the rest of a large body
         self.wants_continue = False
 
     def known(self, data: bytes) -> Request | None:
@@ -169,6 +172,49 @@ class RequestParser:
             elif is_first and self.is_between_requests:
                 self._remember(data)
         return self._error
+
+    # -- large bodies, read into their place -------------------------------------------------------
+
+    @property
+    def missing_body(self) -> int:
+        """Bytes of the present body that were announced and have not come."""
+        length = None if self._in_head else self._noted.get(b"content-length")
+        return 0 if length is None else int(length) - self._body_bytes
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the rest of a body comes by `direct_filled`."""
+        return bool(self._room)
+
+    def begin_direct(self) -> None:
+        """Make room for the rest of the body; from now on it comes by `direct_filled`."""
+        body = new_buffer(self._body_bytes + self.missing_body)
+        view = memoryview(body)
+        view[: self._body_bytes] = b"".join(self._body)
+        self._room = view[self._body_bytes :]
+        self._body = [body]
+
+    def direct_room(self) -> memoryview:
+        """Where the next bytes of the body go."""
+        return self._room
+
+    def direct_filled(self, size: int) -> bool:
+        """So many bytes have come; answers whether there are more to come.
+
+        Llhttp has not seen the body. Hence it is not asked to go on behind it: there is nothing of
+        the next request yet, and a new one begins with that.
+        """
+        self.wants_continue = False
+        self._body_bytes += size
+        self._room = self._room[size:]
+        if self._body_bytes >= self._progress_at:
+            self._progress_at = self._body_bytes + BODY_PROGRESS_BYTES
+            self._owner.body_progress()
+        if self._room:
+            return True
+        self.on_message_complete()
+        self._parser = httptools.HttpRequestParser(self)
+        return False
 
     def _remember(self, data: bytes) -> None:
         """Note the head of a request that came in one piece, if there is nothing else in it.

@@ -111,6 +111,31 @@ def test_frames_survive_any_split(sent, cuts):
     assert decoder.is_empty
 
 
+@given(
+    st.lists(frames, max_size=5),
+    st.lists(st.integers(0, 10**6), max_size=10),
+    st.integers(1, 200),
+    st.booleans(),
+)
+def test_frames_with_memory_of_their_own_survive_any_split(sent, cuts, large, is_direct):
+    """Whether a reader uses the room or not, and from whatever size on there is some."""
+    decoder = FrameDecoder(large_bytes=large)
+    received = []
+
+    for piece in pieces(wire(sent), cuts):
+        while is_direct and decoder.room and piece:
+            part = piece[: len(decoder.room[0])]
+            decoder.room[0][: len(part)] = part
+            piece = piece[len(part) :]
+            frame = decoder.filled(len(part))
+            received += [] if frame is None else [frame]
+        received += decoder.feed(piece)
+
+    assert received == sent
+    assert decoder.is_empty
+    assert decoder.room == []
+
+
 @given(frames)
 def test_types_survive(sent):
     (received,) = FrameDecoder().feed(wire([sent]))

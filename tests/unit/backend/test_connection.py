@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from tsl.backend.connection import JOIN_BYTES, MAX_VECTOR, READ_BYTES, Connection
-from tsl.protocol.codec import FrameDecoder, encode
+from tsl.protocol.codec import LARGE_FRAME_BYTES, FrameDecoder, encode
 from tsl.protocol.errors import ProtocolError
 from tsl.protocol.frames import (
     PROTOCOL_VERSION,
@@ -56,6 +56,16 @@ class FakeSocket:
         if len(item) > size:
             self.incoming.insert(0, item[size:])
         return item[:size]
+
+    def recvmsg_into(self, buffers, ancillary_size, flags):
+        assert len(buffers) <= MAX_VECTOR
+        data = self.recv(sum(map(len, buffers)), flags)
+        at = 0
+        for buffer in buffers:
+            piece = data[at : at + len(buffer)]
+            buffer[: len(piece)] = piece
+            at += len(piece)
+        return at, [], 0, None
 
     def setsockopt(self, level, option, value):
         assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVTIMEO)
@@ -322,3 +332,34 @@ def test_cancelled_rows_of_running_batches_are_remembered(sock, serving):
 
     assert not serving.is_cancelled(3, 0)
     assert serving.is_cancelled(4, 0)
+
+
+def test_the_body_of_a_large_request_has_memory_of_its_own(serving, sock):
+    """So it can be the handler's, without a copy, and may be made longer or shorter."""
+    sock.put(predict(1, size=LARGE_FRAME_BYTES))
+
+    (part,) = serving.receive().rows[0].parts
+
+    assert type(part.body) is bytearray
+    part.body.extend(b"more")
+    assert part.body == b"x" * LARGE_FRAME_BYTES + b"more"
+
+
+def test_a_poll_takes_what_there_is_of_a_large_request(serving, sock):
+    data = b"".join(encode(predict(1, size=LARGE_FRAME_BYTES)))
+    sock.incoming += [data[:READ_BYTES], data[READ_BYTES : READ_BYTES + 10]]
+
+    serving.poll()
+    assert serving.receive_nowait() is None
+    sock.incoming.append(data[READ_BYTES + 10 :])
+    serving.poll()
+
+    assert serving.receive_nowait() == predict(1, size=LARGE_FRAME_BYTES)
+
+
+def test_an_end_in_the_middle_of_a_large_request_is_an_end(serving, sock):
+    data = b"".join(encode(predict(1, size=LARGE_FRAME_BYTES)))
+    sock.incoming += [data[:READ_BYTES], b""]
+
+    assert serving.receive() is None
+    assert serving.has_ended

@@ -87,3 +87,9 @@ def test_rows_do_not_share_repeated_values():
 
 def test_a_row_is_a_dict():
     assert isinstance(decode_row(row_of(("body", "", b""))), dict)
+
+
+def test_a_body_with_memory_of_its_own_is_handed_over():
+    body = bytearray(b"data")
+
+    assert decode_row(Row("r", [], [], [Part("body", "", body)]))["body"] is body

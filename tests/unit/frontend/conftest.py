@@ -14,6 +14,7 @@ from asyncio.events import _set_running_loop
 from collections import deque
 
 import pytest
+from fakes import hand_over
 
 from tsl.frontend import (
     async_pool,
@@ -185,6 +186,12 @@ class FakeTransport:
         self.is_reading = True
         self.is_closed = False
 
+    def get_protocol(self):
+        return self.protocol
+
+    def set_protocol(self, protocol):
+        self.protocol = protocol
+
     def write(self, data):
         self.writelines([data])
 
@@ -279,7 +286,7 @@ class FakeWorker:
         self.send_bytes(b"".join(b"".join(encode(frame)) for frame in frames))
 
     def send_bytes(self, data):
-        self.transport.protocol.data_received(data)
+        hand_over(self.transport, data)
 
     def connect(self):
         """Connect and say hello; the front end answers with `Load`."""
