@@ -31,6 +31,9 @@ MAX_VECTOR: Final = 1024
 """Buffers per ``sendmsg``; Linux refuses more (IOV_MAX)."""
 
 
+_WORKER: Final = Side.WORKER
+
+
 class Connection:
     """A worker's connection to the front end.
 
@@ -256,13 +259,13 @@ class Connection:
             ConnectionError: the front end is gone.
             ProtocolError: a frame must not be sent now.
         """
-        buffers: list[Buffer] = []
-        for frame in frames:
+        buffers: list[Buffer] = encode(frames[0])
+        for frame in frames[1:]:
             buffers += encode(frame)
         with self._writing:
             with self._stepping:
                 for frame in frames:
-                    self._channel.step(Side.WORKER, frame)
+                    self._channel.step(_WORKER, frame)
             if sum(map(len, buffers)) <= JOIN_BYTES:
                 self._sock.sendall(b"".join(buffers))
             else:

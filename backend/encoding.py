@@ -30,7 +30,7 @@ def encode_element(value: Any, max_bytes: int) -> Buffer:
         ResponseTooLarge: the encoded value has more than ``max_bytes`` bytes.
         MemoryError: there was no room for the encoded value.
     """
-    body = _encode(value)
+    body: Buffer = value.encode() if type(value) is str and value.isascii() else _encode(value)
     if len(body) > max_bytes:
         msg = f"The answer of the model has {len(body)} bytes, max_response_size is {max_bytes}."
         raise ResponseTooLarge(msg, hint="Raise max_response_size, or let the handler stream.")

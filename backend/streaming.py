@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from threading import Lock
+from time import monotonic
 from typing import Any, Final, Protocol
 
-from tsl.protocol.frames import Chunk, Frame, Predict
+from tsl.protocol.frames import Chunk, Frame, Predict, new_chunk
 
 from .context import Context
 from .encoding import encode_element
+
+LOOK_EVERY_S: Final = 0.001
+"""A handler that sends quickly does not look for clients that have left at each piece."""
 
 
 class ClientDisconnected(Exception):
@@ -57,6 +61,7 @@ class ReplyStream:
         self._max_response_bytes = max_response_bytes
         self.is_silent = is_silent
         self._lock = Lock()
+        self._look_at = 0.0
         self._batch: Predict | None = None
         self._context: Context | None = None
         self._numbers: Sequence[int] | None = None
@@ -132,25 +137,40 @@ class ReplyStream:
                     "end your threads before handle() returns"
                 )
                 raise RuntimeError(msg)
-            self._outlet.poll()
-            if self.is_abandoned():
+            now = monotonic()
+            if now >= self._look_at:
+                self._look_at = now + LOOK_EVERY_S
+                self._outlet.poll()
+            if self._outlet.has_cancelled and self.is_abandoned():
                 raise ClientDisconnected("all clients of this batch have disconnected")
-            chunks = []
-            for key, row in _rows_of(batch, context, req_id_map):
-                number = self._number(row)
-                if not self._outlet.is_cancelled(batch.batch_id, number):
-                    value = values[key]
-                    if context.chunk_encoder is not None:
-                        value = context.chunk_encoder(row, value)
-                    body = encode_element(value, self._max_response_bytes)
-                    status, phrase, headers = context.reply_head(row)
-                    chunks.append(Chunk(batch.batch_id, number, status, phrase, headers, body))
+            chunks = self._chunks(batch, context, values, req_id_map)
             if not chunks:
                 return
             try:
                 self._outlet.send(*chunks)
             except ConnectionError as error:
                 raise ClientDisconnected("the front end is gone") from error
+
+    def _chunks(
+        self,
+        batch: Predict,
+        context: Context,
+        values: Sequence[Any],
+        req_id_map: Mapping[int, str],
+    ) -> list[Chunk]:
+        """The pieces for those who still wait."""
+        limit, number_of_batch = self._max_response_bytes, batch.batch_id
+        encoder, is_cancelled = context.chunk_encoder, self._outlet.is_cancelled
+        some_left = self._outlet.has_cancelled
+        chunks = []
+        for key, row in _rows_of(batch, context, req_id_map):
+            number = row if self._numbers is None else self._numbers[row]
+            if some_left and is_cancelled(number_of_batch, number):
+                continue
+            value = values[key] if encoder is None else encoder(row, values[key])
+            head = context.reply_head(row)
+            chunks.append(new_chunk((number_of_batch, number, *head, encode_element(value, limit))))
+        return chunks
 
 
 def _rows_of(

@@ -24,6 +24,8 @@ from tsl.protocol.errors import DeadlineExceeded, JobCancelled, TslError
 from tsl.protocol.frames import Chunk, Reply, Row
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .metrics.server_stats import ModelSeries
     from .worker_channel import Batch
 
@@ -71,6 +73,9 @@ class JobLine(Protocol):
 
     def cancel(self, batch: Batch, job: Job) -> None:
         """Tell the worker that nobody waits for this job any more."""
+
+    def call_after_read(self, callback: Callable[[], None]) -> None:
+        """Call something when all that the worker has sent up to now is handled."""
 
     def pause_reading(self) -> None:
         """The client does not take its stream as quickly as it comes."""

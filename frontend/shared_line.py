@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .jobs import Job
     from .worker_channel import Batch, WorkerChannel
 
@@ -35,6 +37,10 @@ class SharedLine:
     def cancel(self, batch: Batch, job: Job) -> None:
         """Tell the worker that nobody waits for this job any more."""
         self._channel.cancel(batch, job)
+
+    def call_after_read(self, callback: Callable[[], None]) -> None:
+        """Call something when all that the channel has read is handled."""
+        self._channel.call_after_read(callback)
 
     def pause_reading(self) -> None:
         """The client does not keep up: begin to count."""

@@ -50,7 +50,7 @@ from .jobs import QUEUED, SENT, Job
 from .shared_line import SharedLine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,9 @@ STREAM_NEXT: Final = "ts_stream_next"
 """Header of an answer: ``true`` when more of it follows."""
 JOIN_BELOW_BYTES: Final = 16 * 1024
 """Below this size one copied write is cheaper than a vectored one (``benchmarks/micro``)."""
+
+
+_WORKER: Final = Side.WORKER
 
 
 class ChannelOwner(Protocol):
@@ -160,6 +163,7 @@ class WorkerChannel(asyncio.Protocol):
         self._last_id = 0
         self._paused_by = 0
         self._out: list[Buffer] = []
+        self._after_read: list[Callable[[], None]] = []
         self._is_retired = False
         self._is_concurrent = False
         self.is_lost = False
@@ -333,6 +337,10 @@ class WorkerChannel(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._out += self._rows.encode(number, rows)
 
+    def call_after_read(self, callback: Callable[[], None]) -> None:
+        """Call something when all that has been read is handled; from inside of a `ReplySink`."""
+        self._after_read.append(callback)
+
     def relay(self, frame: Frame, buffers: list[Buffer]) -> None:
         """Send a frame that another channel has encoded."""
         self._channel.step(Side.FRONT_END, frame)
@@ -364,12 +372,14 @@ class WorkerChannel(asyncio.Protocol):
                 if type(frame) is Result and self._channel.state is ChannelState.SERVING:
                     self._on_result(frame)  # the usual one, which changes no state
                     continue
-                self._channel.step(Side.WORKER, frame)
+                self._channel.step(_WORKER, frame)
                 self._receive(frame)
             if self._decoder.room and self._transport is not None:
                 read_directly(self._transport, self)
         except ProtocolError as error:
             self._drop(error)
+        if self._after_read:
+            self._call_after_read()
 
     def direct_room(self) -> memoryview:
         """Where the rest of a large answer goes."""
@@ -385,7 +395,14 @@ class WorkerChannel(asyncio.Protocol):
             self._receive(frame)
         except ProtocolError as error:
             self._drop(error)
+        if self._after_read:
+            self._call_after_read()
         return False
+
+    def _call_after_read(self) -> None:
+        callbacks, self._after_read = self._after_read, []
+        for callback in callbacks:
+            callback()
 
     def _drop(self, error: ProtocolError) -> None:
         logger.error("%r: %s; dropping the worker", self._owner or self, error.message)

@@ -42,6 +42,7 @@ from .frames import (
     Predict,
     Result,
     Row,
+    new_chunk,
     new_part,
     new_reply,
     new_result,
@@ -92,8 +93,9 @@ def encode(frame: Frame) -> list[Buffer]:
     if isinstance(frame, Result):
         header = _encode_result(frame, bodies)
     elif isinstance(frame, Chunk):
-        header = _pack((_CHUNK, *frame[:5], len(frame.body)))
-        bodies.append(frame.body)
+        batch_id, row, status, phrase, pairs, body = frame
+        header = _pack((_CHUNK, batch_id, row, status, phrase, pairs, len(body)))
+        bodies.append(body)
     else:
         header = _pack((_NUMBERS[type(frame)], *frame))
     return _framed(header, bodies)
@@ -490,11 +492,11 @@ def _decode_chunk(fields: list[Any], view: memoryview) -> Chunk:
     _, batch_id, row, status, phrase, headers, size = fields
     if not (type(batch_id) is type(row) is type(status) is int and type(phrase) is str):
         raise ProtocolError("malformed Chunk frame")
-    _check_pairs(headers, str)
-    bodies = _Bodies(view)
-    chunk = Chunk(batch_id, row, status, phrase, headers, bodies.take(size))
-    bodies.finish()
-    return chunk
+    if headers or type(headers) is not list:  # most chunks have none
+        _check_pairs(headers, str)
+    if type(size) is not int or size != len(view):
+        raise ProtocolError(BODIES_DO_NOT_FIT)
+    return new_chunk((batch_id, row, status, phrase, headers, view))
 
 
 def _check_pairs(pairs: object, kind: type[object]) -> None:

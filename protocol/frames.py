@@ -209,6 +209,11 @@ class Chunk(NamedTuple):
     body: Buffer
 
 
+new_chunk: Final[Callable[[tuple[int, int, int, str, list[str], Buffer]], Chunk]] = partial(
+    tuple.__new__, Chunk
+)
+
+
 class Failure(NamedTuple):
     """Worker → front end: the whole batch failed.
 

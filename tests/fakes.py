@@ -207,15 +207,29 @@ class FakeChannel:
     Attributes:
         cancelled: jobs that were withdrawn, in order.
         paused: how many have paused reading and not resumed it.
+        after_read: what waits for the end of a read; a list to let it wait, else None.
     """
 
     def __init__(self):
+        self.after_read = None
         self.cancelled = []
         self.paused = 0
 
     def cancel(self, batch, job):
         del batch
         self.cancelled.append(job)
+
+    def call_after_read(self, callback):
+        if self.after_read is None:
+            callback()
+        else:
+            self.after_read.append(callback)
+
+    def end_read(self):
+        """All that has come together is handled."""
+        callbacks, self.after_read = self.after_read, []
+        for callback in callbacks:
+            callback()
 
     def pause_reading(self):
         self.paused += 1

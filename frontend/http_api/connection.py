@@ -31,7 +31,7 @@ from tsl.protocol.errors import InternalError, MethodNotAllowed, TslError
 from tsl.protocol.frames import Buffer
 
 from ..direct_reading import DIRECT_BYTES, read_directly
-from .exchange import Exchange
+from .exchange import JOIN_BELOW_BYTES, Exchange
 from .flow import FlowControl, Producer
 from .messages import CONTINUE, Request
 from .parser import RequestParser
@@ -65,6 +65,8 @@ class HttpConnection(asyncio.Protocol):
         self._waiting: deque[Request | TslError] = deque()
         # for the present request
         self._exchange: Exchange | None = None
+        self.is_gathering = False  # parts of the response that come soon are to leave together
+        self._pieces: list[Buffer] = []
         self._is_serving = False  # inside the loop of `_serve_waiting`
         # towards the end
         self._is_last = False  # nothing that arrives from now on is a request
@@ -283,13 +285,29 @@ class HttpConnection(asyncio.Protocol):
 
     # -- what exchanges write --------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """A part of a response."""
-        self._transport.write(data)
+    def write(self, *pieces: Buffer) -> None:
+        """A part of a response; between `is_gathering` and `write_gathered` it waits for others."""
+        self._pieces += pieces
+        if not self.is_gathering:
+            self.write_gathered()
+
+    def write_gathered(self) -> None:
+        """Write the parts of a response that have come together."""
+        self.is_gathering = False
+        pieces, self._pieces = self._pieces, []
+        if not pieces or self._transport.is_closing():
+            return
+        if sum(map(len, pieces)) < JOIN_BELOW_BYTES:
+            self._transport.write(b"".join(pieces))
+        else:
+            self._transport.writelines(pieces)
 
     def exchange_done(self, exchange: Exchange, data: bytes, body: Buffer = b"") -> None:
         """The last part of a response; go on with the next request."""
-        if body:
+        if self.is_gathering:
+            self._pieces += (data, body)
+            self.write_gathered()
+        elif body:
             self._transport.writelines((data, body))
         elif data:
             self._transport.write(data)
@@ -311,6 +329,7 @@ class HttpConnection(asyncio.Protocol):
         """A stream cannot be completed: drop the connection so that the client notices."""
         self._note(exchange, exchange.status)
         self._exchange = None
+        self.write_gathered()
         self._is_last = self._is_closing = True
         self._waiting.clear()
         self._flow.release()

@@ -166,6 +166,7 @@ class Exchange:
     def _finish_stream(self, job: Job, reply: Reply) -> None:
         if self.phase == STREAMING:
             self.connection.context.stats.streamed(job)
+            self.connection.is_gathering = True  # until `_end`
             self._write_piece(reply.body)
             self.connection.stream_ended()
             self._end(self.status, LAST_CHUNK if self._is_chunked else b"")
@@ -191,12 +192,16 @@ class Exchange:
         self._end(status, head if self.request.method == b"HEAD" else head + body)
 
     def chunk(self, job: Job, chunk: Chunk) -> None:
-        """A piece of the model's stream; it leaves at once."""
+        """A piece of the model's stream; it leaves at once, with others that came with it."""
+        connection = self.connection
+        if job.channel is not None and not connection.is_gathering:
+            connection.is_gathering = True
+            job.channel.call_after_read(connection.write_gathered)
         if self.phase == WAITING:
             self._begin_stream(job, chunk)
         if self.phase == STREAMING:
             self._write_piece(chunk.body)
-            self.connection.hold_if_slow(job.channel)
+            connection.hold_if_slow(job.channel)
 
     def fail(self, job: Job, error: TslError) -> None:
         """The model has no answer, or no rest of it."""
@@ -255,9 +260,9 @@ class Exchange:
         if self._is_sse:
             data = sse.encode_event(data)
         if self._is_chunked:
-            self.connection.write(b"".join((b"%x\r\n" % len(data), data, b"\r\n")))
+            self.connection.write(b"%x\r\n" % len(data), data, b"\r\n")
         else:
-            self.connection.write(bytes(data))
+            self.connection.write(data)
 
     def _break_stream(self, error: TslError) -> None:
         """End a stream so that the client can tell: no last chunk, and the connection drops."""

@@ -143,7 +143,9 @@ class Request:
 
     __slots__ = ("body", "head", "keep_alive", "started_at")
 
-    def __init__(self, head: RequestHead, body: bytes | bytearray = b"", started_at: float = 0.0) -> None:
+    def __init__(
+        self, head: RequestHead, body: bytes | bytearray = b"", started_at: float = 0.0
+    ) -> None:
         self.head = head
         self.body = body
         self.keep_alive = head.keep_alive

@@ -5,6 +5,7 @@ import pytest
 from tsl.backend import streaming
 from tsl.backend.context import Context
 from tsl.backend.streaming import (
+    LOOK_EVERY_S,
     ClientDisconnected,
     ReplyStream,
     send_intermediate_predict_response,
@@ -159,6 +160,21 @@ def test_a_front_end_that_is_gone_is_a_disconnected_client(outlet, context):
 
     with pytest.raises(ClientDisconnected, match="front end is gone"):
         send(["one", "two"], context.request_ids, context)
+
+
+def test_a_quick_handler_looks_for_those_who_left_now_and_then(outlet, context, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(streaming, "monotonic", lambda: now[0])
+    send(["one", "two"], context.request_ids, context)
+    outlet.arriving = {(9, 0), (9, 1)}
+
+    now[0] += LOOK_EVERY_S / 2
+    send(["one", "two"], context.request_ids, context)
+    now[0] += LOOK_EVERY_S
+    with pytest.raises(ClientDisconnected):
+        send(["one", "two"], context.request_ids, context)
+
+    assert len(outlet.writes) == 2
 
 
 def test_the_context_asks_the_stream_about_cancelled_rows(outlet, context):

@@ -14,9 +14,11 @@ from tsl.frontend.worker_channel import (
     fail_all,
 )
 from tsl.protocol.channel import Side
+from tsl.protocol.codec import LARGE_FRAME_BYTES, encode
 from tsl.protocol.errors import HandlerFailed, InvalidInput, PredictionError, ProtocolError
 from tsl.protocol.frames import (
     Cancel,
+    Chunk,
     Failure,
     Hello,
     Load,
@@ -33,7 +35,7 @@ from tsl.protocol.frames import (
 )
 
 LOAD = Load("m", "/m", "h", "", 1, -1, True, 1024, False, "")
-LIMIT = 1000
+LIMIT = 1_000_000
 
 
 class Owner:
@@ -210,6 +212,35 @@ def test_chunks_go_to_their_row_until_the_answer(world, peer, new_job):
 
     assert [kind for kind, _ in a.sink.events] == ["finish"]
     assert [kind for kind, _ in b.sink.events] == ["chunk", "finish"]
+
+
+def test_whoever_asks_is_called_when_all_that_was_read_is_handled(world, peer, new_job):
+    a = new_job("a")
+    send(world, peer, a)
+    calls = []
+    a.sink.chunk = lambda job, chunk: (
+        calls.append(bytes(chunk.body)),
+        job.channel.call_after_read(lambda: calls.append("read")),
+    )
+
+    peer.send(Chunk(1, 0, 0, "", [], b"one"), Chunk(1, 0, 0, "", [], b"two"))
+    peer.send(Chunk(1, 0, 0, "", [], b"three"))
+
+    assert calls == [b"one", b"two", "read", "read", b"three", "read"]
+
+
+def test_a_large_piece_is_read_into_its_place(world, peer, new_job):
+    a = new_job("a")
+    send(world, peer, a)
+    body = bytes(range(256)) * (LARGE_FRAME_BYTES // 256)
+
+    for at in range(0, len(data := b"".join(encode(Chunk(1, 0, 0, "", [], body)))), 50_000):
+        peer.send_bytes(data[at : at + 50_000])
+    peer.answer(1, b"end")
+
+    (_, chunk), (kind, _) = a.sink.events
+    assert chunk.body == body
+    assert kind == "finish"
 
 
 def test_small_batches_are_one_write_and_large_bodies_are_not_copied(world, peer, new_job):

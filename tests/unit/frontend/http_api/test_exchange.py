@@ -8,8 +8,10 @@ import pytest
 from fakes import HIGH_WATER, FakeTransport
 from http_client import HttpPlay, request
 
+from tsl.frontend.http_api.exchange import JOIN_BELOW_BYTES
 from tsl.protocol.errors import (
     DeadlineExceeded,
+    HandlerFailed,
     InternalError,
     PredictionError,
     QueueFull,
@@ -356,6 +358,63 @@ def test_a_stream_is_chunked_and_each_piece_leaves_at_once():
     assert response.header("ts_stream_next") == "true"
     assert response.header("connection") == "keep-alive"
     assert not play.is_closed
+
+
+def test_pieces_that_come_together_leave_together():
+    play = later()
+    play.channel.after_read = []
+
+    play.chunk(b"one")
+    play.chunk(b"two")
+    assert play.transport.writes == 0
+    play.channel.end_read()
+
+    assert play.transport.writes == 1
+    assert play.response().pieces == [b"one", b"two"]
+
+    play.chunk(b"three")
+    play.answer(b"four")
+    play.channel.end_read()
+
+    assert play.transport.writes == 2
+    assert play.response().pieces == [b"one", b"two", b"three", b"four"]
+    assert play.response().is_complete
+
+
+def test_pieces_leave_before_their_stream_breaks():
+    play = later()
+    play.channel.after_read = []
+
+    play.chunk(b"one")
+    play.jobs[0].fail(HandlerFailed())
+    play.channel.end_read()
+
+    assert play.response().pieces == [b"one"]
+    assert not play.response().is_complete
+    assert play.is_closed
+
+
+def test_large_pieces_are_not_joined():
+    play = later()
+    play.channel.after_read = []
+    large = b"x" * JOIN_BELOW_BYTES
+
+    play.chunk(large)
+    play.chunk(memoryview(large))
+    play.channel.end_read()
+
+    assert b"".join(play.response().pieces) == 2 * large
+
+
+def test_pieces_for_a_client_that_has_gone_are_dropped():
+    play = later()
+    play.channel.after_read = []
+
+    play.chunk(b"one")
+    play.transport.abort()
+    play.channel.end_read()
+
+    assert play.transport.sent == b""
 
 
 def test_a_handler_may_mark_its_stream_itself():
