@@ -8,6 +8,7 @@ fresh process where a fork is not safe, or where the model asks for it (``worker
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import subprocess
@@ -66,6 +67,11 @@ class LocalLauncher:
         self._nursery: NurseryClient | None = None
         self._unshareable: set[str] = set()
         self._starting: asyncio.Lock = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Start the nursery, which takes a moment, before the first worker is asked for."""
+        with contextlib.suppress(ForkNotPossible):  # `launch` will try again, and say so
+            await self._get_nursery()
 
     async def launch(self, spec: WorkerSpec, on_exit: Callable[[int], None]) -> WorkerProcess:
         """Fork the worker if that is safe, else spawn it."""

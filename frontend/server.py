@@ -99,6 +99,8 @@ class Server:
             for listener in parts.listeners:
                 listener.bind()
             _publish_keys(parts)
+            if _has_models(self._config):
+                await launcher.prepare()
             await worker_listener.open()
             parts.planner.socket_path = worker_listener.path
             await self._until_stopped(self._load_models(parts))
@@ -267,6 +269,12 @@ def _publish_keys(parts: Parts) -> None:
             "Start in a folder that can be written, choose keys of your own (docs/security.md), "
             "or start with --disable-token-auth.",
         ) from error
+
+
+def _has_models(config: ServerConfig) -> bool:
+    """Whether workers will be wanted at once."""
+    models = config.load_models
+    return models.all_in_store or bool(models.listed) or config.model_snapshot is not None
 
 
 def _start_locations(config: ServerConfig, store: ModelStore) -> list[tuple[str | None, str]]:

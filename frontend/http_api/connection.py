@@ -210,6 +210,8 @@ class HttpConnection(asyncio.Protocol):
         self.context.arrivals.deliver()
         self.context.connections.discard(self)
         self._leave()
+        self._is_last = True
+        self._parser.close()
 
     def pause_writing(self) -> None:
         """The client takes less than we send."""

@@ -18,7 +18,7 @@ body of the announced size and nothing else, they are not read again
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import httptools
 
@@ -118,6 +118,11 @@ class RequestParser:
         self._fed_bytes = 0
         self._latest: Request | None = None  # complete, and may be worth remembering
         self._reset()
+
+    def close(self) -> None:
+        """The connection is gone: without what refers back to it, all of it is freed at once."""
+        self._owner = cast("ParserOwner", None)
+        self._parser = cast("httptools.HttpRequestParser", None)
 
     def _reset(self) -> None:
         self._in_head = True

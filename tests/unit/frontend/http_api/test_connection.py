@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import weakref
 
 import pytest
 from fakes import HIGH_WATER, FakeTransport
@@ -800,3 +802,19 @@ def test_an_answer_is_one_write():
     play.answer(b"x" * 100_000)
 
     assert play.transport.writes == 1
+
+
+def test_a_lost_connection_is_freed_without_the_collector():
+    play = HttpPlay()
+    connection, transport = play.connect()
+    transport.receive(request("/now"))
+    gc.disable()
+    try:
+        connection.connection_lost(None)
+        transport.set_protocol(None)
+        alive = weakref.ref(connection)
+        del connection
+
+        assert alive() is None
+    finally:
+        gc.enable()
