@@ -39,7 +39,7 @@ def sequence_names_of(config: ServerConfig) -> SequenceNames:
     )
 
 
-def may_limit_time(body: bytes, size: int) -> bool:
+def may_limit_time(body: bytes | bytearray, size: int) -> bool:
     """Whether a JSON document can have a ``timeout``; a look at it is cheaper than parsing it.
 
     Args:

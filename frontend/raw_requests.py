@@ -16,7 +16,9 @@ from tsl.protocol.tensors import ITEM_SIZES, join_bytes
 _DECLARE: Final = "Declare one input with one dimension of any size, or send a JSON document."
 
 
-def with_document(declared: Sequence[Mapping[str, Any]], body: bytes) -> tuple[bytes, bytes]:
+def with_document(
+    declared: Sequence[Mapping[str, Any]], body: bytes | bytearray
+) -> tuple[bytes, bytes]:
     """Put a JSON document before a tensor.
 
     Args:
@@ -38,7 +40,7 @@ def with_document(declared: Sequence[Mapping[str, Any]], body: bytes) -> tuple[b
         )
     name, datatype, shape = (declared[0][key] for key in ("name", "datatype", "shape"))
     if datatype == "BYTES":
-        body = join_bytes([body])
+        body = join_bytes([bytes(body)])
         shape = _filled(name, shape, 1)
     else:
         count, rest = divmod(len(body), ITEM_SIZES[datatype])

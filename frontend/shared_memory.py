@@ -197,7 +197,7 @@ class SharedMemory:
         return Attached([REGIONS, pack(table)], [*found.values()])
 
 
-def names_in(document: bytes) -> list[str]:
+def names_in(document: bytes | bytearray) -> list[str]:
     """The regions that a JSON document mentions, without parsing it.
 
     A worker does that; what this finds too much has no effect, and what it does not find, because

@@ -50,7 +50,9 @@ def decompress(coding: str, body: bytes | bytearray, limit: int) -> bytes | byte
 _KNOWN: Final = "Use gzip or deflate."
 
 
-def decoded(headers: Headers, body: bytes, limit: int) -> tuple[Headers, bytes]:
+def decoded(
+    headers: Headers, body: bytes | bytearray, limit: int
+) -> tuple[Headers, bytes | bytearray]:
     """The headers and the content of a request that may be coded.
 
     Args:

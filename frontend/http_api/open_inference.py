@@ -116,7 +116,7 @@ class OpenInferenceApi:
         self,
         served: ServedModel,
         answer: _Answer,
-        document: bytes,
+        document: bytes | bytearray,
         parts: list[Part],
         properties: list[str],
     ) -> tuple[list[Part], list[str]]:

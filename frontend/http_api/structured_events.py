@@ -41,7 +41,7 @@ class StructuredEvent(NamedTuple):
     data: Part
 
 
-def structured_event(content_type: str, body: bytes) -> StructuredEvent | None:
+def structured_event(content_type: str, body: bytes | bytearray) -> StructuredEvent | None:
     """Take an event apart.
 
     Args:
@@ -75,7 +75,7 @@ def structured_event(content_type: str, body: bytes) -> StructuredEvent | None:
     return StructuredEvent(attributes, _data_of(document))
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes | bytearray) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
