@@ -25,6 +25,7 @@ from tsl.protocol.shared_memory import (
     RegionTable,
     unpack,
 )
+from tsl.protocol.tensors import MAX_NAME
 
 if TYPE_CHECKING:
     from .context import Context
@@ -123,7 +124,7 @@ class Regions:
         for entry in outputs if isinstance(outputs, list) else ():
             parameters = entry.get("parameters") if isinstance(entry, dict) else None
             if isinstance(parameters, dict) and REGION in parameters:
-                name = str(entry.get("name"))
+                name = str(entry.get("name"))[:MAX_NAME]
                 if not self._table.takes_outputs:
                     msg = f"Output {name!r} cannot go to shared memory: the handler answers itself."
                     hint = "inputFormat: tensors, or service_envelope=kservev2, would do it."
@@ -158,7 +159,9 @@ class Regions:
 
     def _piece(self, what: str, parameters: Mapping[str, Any]) -> Piece:
         name = parameters[REGION]
-        ref = self._table.regions.get(name) if isinstance(name, str) else None
+        if not isinstance(name, str) or len(name) > MAX_NAME:
+            raise InvalidInput(f"{what}: {REGION} is not the name of a region.")
+        ref = self._table.regions.get(name)
         if ref is None:
             raise InvalidInput(
                 f"{what} is to be in the shared memory region {name!r}, which is not registered.",

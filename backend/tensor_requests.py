@@ -18,6 +18,9 @@ from tsl.protocol.tensors import (
     INLINE_BASE64_TYPE,
     INLINE_TYPE,
     TENSORS_PART,
+    check_count,
+    check_name,
+    check_names,
     check_size,
     count_of,
     values_of,
@@ -65,13 +68,11 @@ def parse_inputs(
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise InvalidInput("The request must have a list of inputs.")
+    check_count(len(inputs))
     source = _Segments(segments)
     tensors = [_parse(each, source, regions) for each in inputs]
     source.check_end()
-    names = [tensor.name for tensor in tensors]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(f"There are two inputs {twice!r}.")
+    check_names([tensor.name for tensor in tensors])
     return tensors
 
 
@@ -101,6 +102,7 @@ def _parse(entry: Any, source: _Segments, regions: Regions) -> InputTensor:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise InvalidInput("Each input must be a JSON object with name, shape and datatype.")
     name, datatype, shape = entry["name"], entry.get("datatype"), entry.get("shape")
+    check_name(name)
     count = count_of(name, datatype, shape)
     parameters = entry.get("parameters") or {}
     if not isinstance(parameters, dict):
@@ -147,11 +149,13 @@ def requested_outputs(document: dict[str, Any]) -> tuple[list[str], Callable[[st
         raise InvalidInput("The parameters of the request must be a JSON object.")
     if not isinstance(outputs, list):
         raise InvalidInput("The outputs of the request must be a list.")
+    check_count(len(outputs), "outputs")
     default = parameters.get("binary_data_output") is True
     wanted: dict[str, bool] = {}
     for entry in outputs:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise InvalidInput("Each requested output must be a JSON object with a name.")
+        check_name(entry["name"], "output")
         own = entry.get("parameters") or {}
         if not isinstance(own, dict):
             raise InvalidInput(f"The parameters of output {entry['name']!r} must be an object.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -32,6 +33,10 @@ FRAMED: Final = "tensors_framed"
 
 MAX_RANK: Final = 32
 MAX_ELEMENTS: Final = 2**31 - 1
+MAX_TENSORS: Final = 4096
+"""Inputs of a request, and outputs that it may ask for."""
+MAX_NAME: Final = 255
+"""Characters of a tensor's name: errors repeat it, and gRPC sends their text in a bounded trailer."""
 
 _CODES: Final = {
     "UINT8": "B",
@@ -70,9 +75,7 @@ def count_of(name: str, datatype: Any, shape: Any, kind: str = "Input") -> int:
     Raises:
         InvalidInput: there is no such data type, or the shape is none.
     """
-    if datatype not in DATATYPES:
-        msg = f"{kind} {name!r} has the datatype {datatype!r}, which does not exist."
-        raise InvalidInput(msg, hint=f"There are {', '.join(DATATYPES)}.")
+    check_datatype(name, datatype, kind)
     if isinstance(shape, str | bytes) or not isinstance(shape, Sequence) or len(shape) > MAX_RANK:
         msg = f"The shape of {kind.lower()} {name!r} must be a list of up to {MAX_RANK} sizes."
         raise InvalidInput(msg)
@@ -87,6 +90,63 @@ def count_of(name: str, datatype: Any, shape: Any, kind: str = "Input") -> int:
             msg = f"The shape of {kind.lower()} {name!r} asks for more than {MAX_ELEMENTS} values."
             raise InvalidInput(msg)
     return count
+
+
+def check_name(name: Any, kind: str = "input") -> str:
+    """The name of a tensor, if it is one.
+
+    Args:
+        name: as the client wrote it.
+        kind: what the tensor is, for messages.
+
+    Raises:
+        InvalidInput: it is no text, or too long to be repeated.
+    """
+    if not isinstance(name, str):
+        raise InvalidInput(f"Each {kind} must have a name.")
+    if len(name) > MAX_NAME:
+        msg = f"The name of {kind} {name[:32]!r}... has {len(name)} characters; the limit is "
+        raise InvalidInput(f"{msg}{MAX_NAME}.")
+    return name
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Make sure that each input of a request has a name of its own.
+
+    Raises:
+        InvalidInput: two have the same.
+    """
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise InvalidInput(f"There are two inputs {twice!r}.")
+
+
+def check_count(count: int, kind: str = "inputs") -> None:
+    """Bound the number of tensors.
+
+    Raises:
+        InvalidInput: there are too many.
+    """
+    if count > MAX_TENSORS:
+        raise InvalidInput(f"The request has {count} {kind}; the limit is {MAX_TENSORS}.")
+
+
+def check_datatype(name: str, datatype: Any, kind: str = "Input") -> None:
+    """Make sure that a data type is one.
+
+    Args:
+        name: of the tensor, for messages.
+        datatype: as the client wrote it.
+        kind: what the tensor is, for messages.
+
+    Raises:
+        InvalidInput: there is no such data type.
+    """
+    if isinstance(datatype, str) and datatype in DATATYPES:
+        return
+    shown = f" {datatype[:20]!r}" if isinstance(datatype, str) else ""
+    msg = f"{kind} {name!r} has the datatype{shown}, which does not exist."
+    raise InvalidInput(msg, hint=f"There are {', '.join(DATATYPES)}.")
 
 
 def check_size(name: str, datatype: str, count: int, raw: Buffer) -> None:

@@ -7,7 +7,7 @@ import struct
 from typing import Any, NamedTuple
 
 from tsl.protocol.errors import InvalidInput, InvalidOutput, TslError
-from tsl.protocol.tensors import raw_of
+from tsl.protocol.tensors import check_count, check_datatype, check_name, check_names, raw_of
 
 from ..classification import classes_asked, labels_of, ranked
 from ..shared_memory import NO_REGIONS, Piece, Regions, place_output
@@ -62,7 +62,12 @@ class KServev2Envelope(BaseEnvelope):
         for number, row in enumerate(data):
             try:
                 document = parse_document(row_value(row))
-                inputs = [_parse_tensor(each) for each in list_member(document, "inputs")]
+                entries = list_member(document, "inputs")
+                check_count(len(entries))
+                if not entries:
+                    raise InvalidInput("The request must have a list of inputs.")
+                inputs = [_parse_tensor(each) for each in entries]
+                check_names([each["name"] for each in inputs])
                 if "outputs" in document:
                     requested_outputs(document)
                     self._classes[number] = classes_asked(document)
@@ -154,12 +159,14 @@ def _parse_tensor(tensor: Any) -> dict[str, Any]:
     if not isinstance(tensor, dict):
         msg = "Each input must be a JSON object with name, shape, datatype and data."
         raise InvalidInput(msg)
-    missing = [key for key in ("name", "shape", "datatype", "data") if key not in tensor]
+    if isinstance(tensor.get("name"), int):
+        tensor["name"] = str(tensor["name"])
+    name, data = check_name(tensor.get("name")), tensor.get("data")
+    missing = [key for key in ("shape", "datatype", "data") if key not in tensor]
     if missing:
-        who = f"Input {tensor['name']!r}" if "name" in tensor else "An input"
-        msg = f"{who} lacks {', '.join(missing)}."
+        msg = f"Input {name!r} lacks {', '.join(missing)}."
         raise InvalidInput(msg)
-    name, data = str(tensor["name"]), tensor["data"]
+    check_datatype(name, tensor["datatype"])
     if not isinstance(data, list):
         msg = f"The data of input {name!r} must be a list."
         raise InvalidInput(msg)

@@ -8,15 +8,21 @@ their ``dtype`` and ``tolist``.
 from __future__ import annotations
 
 import math
+from itertools import accumulate
+from operator import mul
 from typing import Any, Final
 
 from tsl.protocol.errors import InvalidInput, InvalidOutput
+from tsl.protocol.tensors import MAX_ELEMENTS
 
 _MAX_RANK: Final = 64
 """As many dimensions as numpy has."""
 
-_MAX_EMPTY_LISTS: Final = 65_536
-"""Shapes such as (1000000000, 0) hold no value, but would build that many lists."""
+_MAX_LISTS: Final = 65_536
+"""Shapes such as (1000000000, 0) hold no value, but would build that many lists; (1000000, 1, 1, …)
+many for each value."""
+
+_NUMBERS: Final = {bool, int, float}
 
 _DATATYPES: Final = {
     "bool": "BOOL",
@@ -45,18 +51,25 @@ def reshape(data: list[Any], shape: Any, name: str) -> Any:
         Nested lists of ``len(shape)`` levels; for the shape ``[]`` the value itself.
 
     Raises:
-        InvalidInput: the shape is none, or does not fit the number of values.
+        InvalidInput: a value is no number, the shape is none, or does not fit the number of
+            values.
     """
     values = flat_values(data, name)
+    if not set(map(type, values)) <= _NUMBERS:
+        raise InvalidInput(f"The data of input {name!r} has values that are no numbers.")
     sizes = _sizes(shape, len(values), name)
-    if math.prod(sizes) != len(values):
-        msg = f"Input {name!r} has {len(values)} values, but its shape {shape} asks for "
-        msg += f"{math.prod(sizes)}."
+    count = math.prod(sizes)
+    if count != len(values):
+        if count > MAX_ELEMENTS:
+            raise InvalidInput(f"The shape of input {name!r} asks for too many values.")
+        msg = f"Input {name!r} has {len(values)} values, but its shape {shape} asks for {count}."
         raise InvalidInput(msg)
     if not sizes:
         return values[0]
     if not values:
         return _empty(sizes, name)
+    if sum(accumulate(sizes[:-1], mul)) > _MAX_LISTS + 2 * len(values):
+        raise InvalidInput(f"The shape of input {name!r} has too many dimensions for its values.")
     for size in reversed(sizes[1:]):
         values = [values[start : start + size] for start in range(0, len(values), size)]
     return values
@@ -91,6 +104,8 @@ def _sizes(shape: Any, count: int, name: str) -> list[int]:
     if not ok or not all(type(size) is int and size >= -1 for size in shape) or shape.count(-1) > 1:
         msg = f"The shape of input {name!r} must be a list of sizes, such as [1, 3]."
         raise InvalidInput(msg)
+    if any(size > MAX_ELEMENTS for size in shape):
+        raise InvalidInput(f"The shape of input {name!r} asks for too many values.")
     if -1 not in shape:
         return list(shape)
     known = math.prod(size for size in shape if size != -1)
@@ -100,7 +115,7 @@ def _sizes(shape: Any, count: int, name: str) -> list[int]:
 
 def _empty(sizes: list[int], name: str) -> list[Any]:
     before_zero = sizes[: sizes.index(0)]
-    if math.prod(before_zero) > _MAX_EMPTY_LISTS:
+    if math.prod(before_zero) > _MAX_LISTS:
         msg = f"Input {name!r} has no values and too large a shape."
         raise InvalidInput(msg)
     values: list[Any] = []

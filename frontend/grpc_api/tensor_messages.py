@@ -19,6 +19,9 @@ from tsl.protocol.tensors import (
     INLINE_BASE64_TYPE,
     TENSORS_PART,
     TENSORS_TYPE,
+    check_count,
+    check_name,
+    check_names,
     check_size,
     count_of,
     raw_of,
@@ -59,6 +62,10 @@ def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
     Raises:
         InvalidInput: a tensor is not valid; the message names it.
     """
+    check_count(len(request.inputs))
+    check_count(len(request.outputs), "outputs")
+    for output in request.outputs:
+        check_name(output.name, "output")
     raw = request.raw_input_contents
     of_bytes = [each for each in request.inputs if REGION not in each.parameters]
     if raw and len(raw) != len(of_bytes):
@@ -67,6 +74,7 @@ def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
     inputs: list[dict[str, Any]] = []
     segments: list[bytes] = []
     for tensor in request.inputs:
+        check_name(tensor.name)
         shape = list(tensor.shape)
         size = count_of(tensor.name, tensor.datatype, shape)
         parameters = parameter_values(tensor.parameters)
@@ -91,6 +99,7 @@ def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
                 "parameters": parameters,
             }
         )
+    check_names([each.name for each in request.inputs])
     document: dict[str, Any] = {"id": request.id, "model_name": request.model_name}
     outputs = [
         {"name": output.name, "parameters": parameter_values(output.parameters)}

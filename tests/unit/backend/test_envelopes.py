@@ -233,13 +233,14 @@ def test_v2_bytes_are_the_first_element():
 
 
 def test_v2_batch_is_split_by_inputs():
-    rows = [v2_row(tensor([1]), tensor([2])), v2_row(), v2_row(tensor([3]), id="c")]
+    rows = [v2_row(tensor([1]), tensor([2], name="y")), v2_row(), v2_row(tensor([3]), id="c")]
 
     answers = run("kservev2", rows, data_of)
 
+    assert isinstance(answers.pop(1), InvalidInput)
     outputs = [[each["data"] for each in answer["outputs"]] for answer in answers]
-    assert outputs == [[[1], [2]], [], [[3]]]
-    assert [answer["id"] for answer in answers] == ["request-0", "request-1", "c"]
+    assert outputs == [[[1], [2]], [[3]]]
+    assert [answer["id"] for answer in answers] == ["request-0", "c"]
 
 
 def test_v2_more_outputs_than_inputs_get_numbered_names():
@@ -265,6 +266,15 @@ def test_v2_more_outputs_than_inputs_get_numbered_names():
         pytest.param({"inputs": [tensor([], [0], "BYTES")]}, id="empty-bytes"),
         pytest.param({"inputs": [tensor(json.loads("[" * 99 + "]" * 99), [0])]}, id="too-deep"),
         pytest.param({"inputs": [{**tensor([1]), "data": 1}]}, id="data-no-list"),
+        pytest.param({"inputs": [tensor([1]), tensor([2])]}, id="the-same-name-twice"),
+        pytest.param({"inputs": [tensor([1], name="x" * 256)]}, id="a-long-name"),
+        pytest.param({"inputs": [{**tensor([1]), "name": ["x"]}]}, id="a-name-that-is-none"),
+        pytest.param({"inputs": [tensor([1], datatype="FP7")]}, id="unknown-datatype"),
+        pytest.param({"inputs": [{**tensor([1]), "datatype": [[]]}]}, id="datatype-no-text"),
+        pytest.param({"inputs": [tensor(["1"])]}, id="text-for-a-number"),
+        pytest.param({"inputs": [tensor([{}])]}, id="object-for-a-number"),
+        pytest.param({"inputs": [tensor([1], [10**4000, 0])]}, id="a-size-beyond-all"),
+        pytest.param({"inputs": [tensor([0] * 70_000, [70_000] + [1] * 9)]}, id="lists-of-lists"),
     ],
 )
 def test_v2_bad_request_is_the_clients_mistake(body):

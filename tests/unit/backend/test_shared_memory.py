@@ -68,8 +68,9 @@ def test_values_are_read_from_where_they_are(memory):
     ("change", "text"),
     [
         ({"shared_memory_region": "s"}, "'s', which is not registered"),
-        ({"shared_memory_region": 1}, "not registered"),
-        ({"shared_memory_region": ["r"]}, "not registered"),
+        ({"shared_memory_region": 1}, "not the name of a region"),
+        ({"shared_memory_region": ["r" * 9]}, "not the name of a region"),
+        ({"shared_memory_region": "r" * 300}, "not the name of a region"),
         ({"shared_memory_byte_size": 57}, "ends at byte 57"),
         ({"shared_memory_offset": 50}, "ends at byte 58"),
         ({"shared_memory_offset": 2**64}, "ends at byte"),
