@@ -10,6 +10,7 @@ import logging
 from typing import Any, Final
 
 from tsl.protocol.frames import Buffer, Part, Row
+from tsl.protocol.tensors import FRAMED
 
 from .shared_memory import NO_REGIONS, Regions
 from .tensor_requests import INLINE_TYPES, inline_row
@@ -23,10 +24,12 @@ class RequestRow(dict[str, Any]):
 
     Attributes:
         regions: shared memory that the request may use.
+        is_framed: whether its answers are to be framed (`tsl.protocol.tensors.frame`).
     """
 
     _repeated = _NOTHING_REPEATED
     regions = NO_REGIONS
+    is_framed = False
 
     @property
     def has_repeated(self) -> bool:
@@ -77,6 +80,7 @@ def decode_row(row: Row, *, decode_input: bool = True) -> RequestRow:
         return values
     if row.properties:
         values.regions = Regions.of(row)
+        values.is_framed = FRAMED in row.properties[::2]
     if parts and parts[-1].content_type in INLINE_TYPES:
         values["body"] = inline_row(row, values.regions, decode_input=decode_input)
         return values

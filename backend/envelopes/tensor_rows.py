@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from tsl.protocol.errors import InvalidInput, InvalidOutput, TslError
 from tsl.protocol.frames import Buffer
-from tsl.protocol.tensors import DATATYPES, FRAMED, TENSORS_PART, frame
+from tsl.protocol.tensors import DATATYPES, TENSORS_PART, frame
 
 from ..arrays import OutputTensor, array_of, output_of
 from ..classification import classes_asked, labels_of
@@ -68,7 +68,7 @@ class TensorRows(BaseEnvelope):
             except TslError as error:
                 self.refuse(number, error)
                 continue
-            is_framed = self.context.get_request_header(number, FRAMED) == "True"
+            is_framed = isinstance(row, RequestRow) and row.is_framed
             request_id = str(document.get("id") or "")
             self._calls[number] = _Call(
                 number, request_id, names, wants_binary, is_framed, regions, pieces

@@ -24,7 +24,7 @@ def tensor(name="x", datatype="INT8", shape=(1,), **more):
 def row(*inputs, tail=b"", properties=(), **document):
     body = json.dumps({"inputs": list(inputs), **document}).encode()
     parts = [Part("body", "application/json", body)]
-    if tail:
+    if tail or properties:  # whatever has properties came with tensors
         parts.append(Part(TENSORS_PART, TENSORS_TYPE, tail))
     return Row("id", [], list(properties), parts)
 
@@ -116,6 +116,14 @@ def test_an_answer_may_be_framed():
     header, rest = unframe(body)
     assert json.loads(bytes(header))["id"] == "7"
     assert bytes(rest) == b"\5"
+
+
+def test_a_client_s_header_does_not_frame_its_answer():
+    forged = row(tensor(data=[5]))._replace(headers=[FRAMED.encode(), b"True"])
+
+    (body,), _ = run([forged])
+
+    assert json.loads(body)["outputs"][0]["data"] == [5]
 
 
 def test_an_output_that_is_not_there_is_named():
