@@ -309,10 +309,12 @@ class _InferAnswer(UnaryAnswer):
         self._served = served
 
     def finish(self, job: Job, reply: Reply) -> None:
+        self._attached = None
         succeeded = self._answer(job, reply)
         self._protocol.counters(self._served).note(job, succeeded=succeeded)
 
     def fail(self, job: Job, error: TslError) -> None:
+        self._attached = None
         self._protocol.counters(self._served).note(job, succeeded=False)
         super().fail(job, error)
 
