@@ -218,16 +218,16 @@ class FrontEnd:
         self.loop.run()
 
 
-async def measure(batch_size: int) -> tuple[float, float]:
+async def measure(batch_size: int, rounds: int = ROUNDS) -> tuple[float, float]:
     """Microseconds per request of both ways, the least of many rounds."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        return await _measure(FrontEnd(batch_size, folder), batch_size)
+        return await _measure(FrontEnd(batch_size, folder), batch_size, rounds)
 
 
-async def _measure(front_end: FrontEnd, batch_size: int) -> tuple[float, float]:
+async def _measure(front_end: FrontEnd, batch_size: int, rounds: int) -> tuple[float, float]:
     asking: list[float] = []
     answering: list[float] = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         began = time.perf_counter()
         front_end.ask()
         asking.append(time.perf_counter() - began)
@@ -236,7 +236,7 @@ async def _measure(front_end: FrontEnd, batch_size: int) -> tuple[float, float]:
             front_end.answer(frames)
             answering.append((time.perf_counter() - began) * CLIENTS / (len(frames) * batch_size))
         await asyncio.sleep(0)
-    assert {client.answers for client in front_end.clients} == {ROUNDS}
+    assert {client.answers for client in front_end.clients} == {rounds}
     return min(asking) / CLIENTS * 1e6, min(answering) / CLIENTS * 1e6
 
 

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import guard
+
+EXACT = {
+    (kind, rounds): round(1000 + rounds * cost)
+    for kind, cost in (("yardstick", 100.0), ("batch 1", 1630.0), ("batch 32", 810.0))
+    for rounds in (guard.FEW, guard.MORE)
+}
+
+
+def test_what_every_run_does_is_left_out():
+    assert guard.ratios(EXACT) == pytest.approx({"batch 1": 16.3, "batch 32": 8.1})
+
+
+def test_what_a_request_costs_now_is_within_its_budget():
+    assert guard.excess(dict(guard.BUDGETS)) == {}
+
+
+def test_a_dearer_request_is_found():
+    dear = guard.BUDGETS["batch 1"] * guard.TOLERANCE + 0.01
+
+    assert guard.excess({**guard.BUDGETS, "batch 1": dear}) == {"batch 1": dear}
