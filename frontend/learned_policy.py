@@ -1,7 +1,7 @@
 """``batchPolicy: learned``: send now, or wait for company? And how many at once?
 
 Two things are learned from what happens anyway: how long batches take (`service_fit`), and how soon
-one more request comes (`arrivals`). If n requests wait and m - n more would come within w seconds,
+one more request comes (`arrival_rates`). If n requests wait and m - n more would come within w seconds,
 waiting for them
 
 * saves each of those that come t(n) + t(m - n) - t(m), for they need no batch of their own,
@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from .arrivals import GRAIN_S, Arrivals
+from .arrival_rates import GRAIN_S, ArrivalRates
 from .service_fit import ServiceFit
 
 _NOISE: Final = 0.95
@@ -69,7 +69,7 @@ class LearnedPolicy:
         self.batch_size = batch_size
         self.max_delay_s = max_delay_s
         self.fit = ServiceFit()
-        self.arrivals = Arrivals()
+        self.arrivals = ArrivalRates()
         self._plans: dict[tuple[int, int, int], Plan] = {}
         self._sizes: dict[int, int] = {}
         self._trial_in = _FIRST_TRIAL  # batches

@@ -12,7 +12,7 @@ from typing import Any
 
 from tsl.protocol.errors import TslError
 
-from .arrivals import GRAIN_S
+from .arrival_rates import GRAIN_S
 from .batch_pool import BatchPool
 from .learned_queue import LearnedQueue
 from .worker import Worker, WorkerOwner

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tsl.frontend.arrivals import GRAIN_S
+from tsl.frontend.arrival_rates import GRAIN_S
 from tsl.frontend.batching import BatchPolicy, BatchQueue
 from tsl.frontend.jobs import Job
 from tsl.frontend.learned_queue import LearnedQueue

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tsl.frontend.arrivals import Arrivals
+from tsl.frontend.arrival_rates import ArrivalRates
 
 
 def test_nobody_is_expected_at_first():
-    assert Arrivals().gap(1).chance == 0.0
+    assert ArrivalRates().gap(1).chance == 0.0
 
 
 def test_a_burst_is_known_up_to_its_end():
-    arrivals = Arrivals()
+    arrivals = ArrivalRates()
 
     for start in range(20):
         times = [start + 0.001 * number for number in range(1, 4)]
@@ -26,7 +26,7 @@ def test_a_burst_is_known_up_to_its_end():
 
 
 def test_requests_from_before_are_passed_over():
-    arrivals = Arrivals()
+    arrivals = ArrivalRates()
 
     arrivals.follow(1, 5.0, [4.0, 4.5, 5.25], soon_s=1.0)
 
@@ -34,7 +34,7 @@ def test_requests_from_before_are_passed_over():
 
 
 def test_who_comes_every_other_time_is_half_expected():
-    arrivals = Arrivals()
+    arrivals = ArrivalRates()
     for number in range(64):
         arrivals.came(1, 0.002) if number % 2 else arrivals.stayed_away(1)
 
@@ -43,7 +43,7 @@ def test_who_comes_every_other_time_is_half_expected():
 
 
 def test_who_stays_away_is_forgotten():
-    arrivals = Arrivals()
+    arrivals = ArrivalRates()
     for _ in range(50):
         arrivals.came(7, 0.001)
     for _ in range(80):
@@ -53,7 +53,7 @@ def test_who_stays_away_is_forgotten():
 
 
 def test_the_rate_is_that_of_the_last_batches():
-    arrivals = Arrivals()
+    arrivals = ArrivalRates()
     assert arrivals.rate == 0.0
 
     for number in range(200):

@@ -37,7 +37,7 @@ class Gap(NamedTuple):
 _UNKNOWN: Final = Gap()
 
 
-class Arrivals:
+class ArrivalRates:
     """Gaps between requests, and their rate."""
 
     __slots__ = ("_counted_at", "_elapsed_s", "_gaps", "_jobs")
