@@ -31,6 +31,9 @@ DTYPES: Final[dict[str, str]] = {
 }
 """numpy's name of a data type; ``BYTES`` and ``BF16`` are not there."""
 
+_NAMES: Final = {np.dtype(code): name for name, code in DTYPES.items()}
+"""Data type of an array in the byte order of the protocol."""
+
 _INTEGERS: Final = tuple(name for name in DTYPES if "INT" in name)
 
 
@@ -49,8 +52,10 @@ class OutputTensor(NamedTuple):
     shape: list[int]
     raw: Buffer
 
-    def values(self) -> list[Any]:
-        """The values for a JSON document.
+    def values(self) -> list[Any] | Array:
+        """The values for a JSON document, shape ``(size,)``.
+
+        Floats are widened: JSON has the exact value of each, with all digits of a double.
 
         Raises:
             InvalidOutput: bytes that are not UTF-8 text.
@@ -58,8 +63,8 @@ class OutputTensor(NamedTuple):
         if self.datatype == "BF16":
             return values_of(self.name, "BF16", len(self.raw) // 2, self.raw)
         if self.datatype != "BYTES":
-            plain: list[Any] = np.frombuffer(self.raw, DTYPES[self.datatype]).tolist()
-            return plain
+            plain: Array = np.frombuffer(self.raw, DTYPES[self.datatype])
+            return plain.astype("<f8") if self.datatype in ("FP16", "FP32") else plain
         try:
             count = int(np.prod(self.shape, dtype=np.int64))
             return [item.decode() for item in split_bytes(self.name, count, self.raw)]
@@ -99,11 +104,13 @@ def _from_values(tensor: InputTensor) -> Array:
     name, datatype = tensor.name, tensor.datatype
     if not isinstance(tensor.data, list):
         raise InvalidInput(f"The data of input {name!r} must be a list.")
-    values = flat_values(tensor.data, name)
+    values, kinds = tensor.data, set(map(type, tensor.data))
+    if list in kinds:
+        values = flat_values(values, name)
+        kinds = set(map(type, values))
     if len(values) != tensor.size:
         msg = f"Input {name!r} has {len(values)} values, but its shape {tensor.shape} asks for "
         raise InvalidInput(f"{msg}{tensor.size}.")
-    kinds = set(map(type, values))
     if datatype == "BYTES":
         return _objects(_encoded(name, values, kinds))
     allowed: set[type] = {bool} if datatype == "BOOL" else {int}
@@ -113,7 +120,7 @@ def _from_values(tensor: InputTensor) -> Array:
         raise InvalidInput(f"The data of input {name!r} has values that are no {datatype}.")
     try:
         with np.errstate(over="ignore"):
-            return np.array(values, dtype=DTYPES.get(datatype, "<f4"))
+            return np.fromiter(values, DTYPES.get(datatype, "<f4"), len(values))
     except OverflowError as error:
         msg = f"The data of input {name!r} has values that are out of the range of {datatype}."
         raise InvalidInput(msg) from error
@@ -140,6 +147,10 @@ def output_of(name: str, value: Any, declared: str | None = None) -> OutputTenso
     Raises:
         InvalidOutput: the value has no data type of the protocol, or not the declared one.
     """
+    if type(value) is np.ndarray and declared is None and value.flags.c_contiguous:
+        plain = _NAMES.get(value.dtype)
+        if plain is not None:  # the usual case
+            return OutputTensor(name, plain, list(value.shape), _bytes_of(value))
     array, datatype = _as_array(name, value)
     shape = list(array.shape)
     if datatype is None:
@@ -154,8 +165,13 @@ def output_of(name: str, value: Any, declared: str | None = None) -> OutputTenso
         raise InvalidOutput(msg)
     if datatype == "BYTES":
         return OutputTensor(name, datatype, shape, join_bytes(_items(name, array)))
-    flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
-    return OutputTensor(name, datatype, shape, flat.view(np.uint8).data if flat.size else b"")
+    ordered = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return OutputTensor(name, datatype, shape, _bytes_of(ordered))
+
+
+def _bytes_of(array: Array) -> Buffer:
+    """The memory of a contiguous array."""
+    return array.reshape(-1).view(np.uint8).data if array.size else b""
 
 
 def _as_array(name: str, value: Any) -> tuple[Array, str | None]:

@@ -20,6 +20,7 @@ _T = TypeVar("_T")
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BREAKS_A_LINE: Final = re.compile(r"[\r\n\0]")
+_NO_HEADERS: Final[list[str]] = []
 _NOT_FOR_HANDLERS: Final = frozenset({"expect", "transfer-encoding"})
 
 
@@ -222,6 +223,7 @@ class Context:
         self._metrics = metrics
         self._rows: Sequence[Row] = ()
         self._request_processor: list[RequestProcessor] | None = None
+        self._answer_headers: dict[int, list[str]] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Context) and self.__dict__ == other.__dict__
@@ -251,6 +253,8 @@ class Context:
         """One `RequestProcessor` for each row of the running batch; None outside of a call."""
         if self._request_processor is None and self._rows:
             self._request_processor = [RequestProcessor.from_row(row) for row in self._rows]
+            for idx, headers in self._answer_headers.items():
+                self.set_answer_headers(idx, headers)
         return self._request_processor
 
     @request_processor.setter
@@ -320,6 +324,22 @@ class Context:
         """
         self._processor(idx).add_response_property(key, value)
 
+    def set_answer_headers(self, idx: int, headers: list[str]) -> None:
+        """Set several headers of one answer, which an envelope knows to be valid.
+
+        Costs next to nothing as long as the handler has not looked at any request.
+
+        Args:
+            idx: number of the row.
+            headers: flat pairs of names and values; may be shared, and is not changed.
+        """
+        if self._request_processor is None:
+            self._answer_headers[idx] = headers
+            return
+        processor = self._request_processor[idx]
+        for name, value in zip(headers[::2], headers[1::2], strict=True):
+            processor.add_response_property(name, value)
+
     def get_response_headers(self, idx: int) -> Mapping[str, str]:
         """Headers of an answer set so far."""
         return self._processor(idx).get_response_headers()
@@ -342,6 +362,7 @@ class Context:
         """
         self._rows = rows
         self._request_processor = None
+        self._answer_headers = {}
         self.request_ids = {index: row.request_id for index, row in enumerate(rows)}
         self.cl_socket = line
 
@@ -363,16 +384,17 @@ class Context:
         """Let go of the batch, so that an idle worker does not hold on to a big request."""
         self._rows = ()
         self._request_processor = None
+        self._answer_headers = {}
 
     @property
     def is_untouched(self) -> bool:
-        """Whether the handler asked for nothing that could have set a status or a header."""
-        return self._request_processor is None
+        """Whether nobody asked for anything that could have set a status or a header."""
+        return self._request_processor is None and not self._answer_headers
 
     def reply_head(self, idx: int) -> tuple[int, str, list[str]]:
         """Status (0 when none was set), phrase and flat header pairs of an answer."""
         if self._request_processor is None:
-            return 0, "", []
+            return 0, "", self._answer_headers.get(idx, _NO_HEADERS)
         return self._request_processor[idx].reply_head()
 
 

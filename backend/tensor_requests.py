@@ -51,6 +51,28 @@ class InputTensor(NamedTuple):
     raw: Buffer | None
 
 
+class DeclaredInput(NamedTuple):
+    """What a document says of one input.
+
+    Attributes:
+        name: unique in its request.
+        datatype: one of `tsl.protocol.tensors.DATATYPES`.
+        shape: sizes of the dimensions; never changed.
+        size: their product.
+        data: the values, if they are here.
+        byte_size: how many bytes they are, if they come behind the document.
+        region: parameters that say where they are in shared memory, if they are there.
+    """
+
+    name: str
+    datatype: str
+    shape: list[int]
+    size: int
+    data: Any
+    byte_size: int | None
+    region: dict[str, Any] | None
+
+
 def parse_inputs(
     document: dict[str, Any], segments: Sequence[Buffer], regions: Regions = NO_REGIONS
 ) -> list[InputTensor]:
@@ -65,14 +87,47 @@ def parse_inputs(
         InvalidInput: an input is not valid, asks for something that is not there, or the bytes
             do not fit the document.
     """
+    return fill_inputs(declared_inputs(document), segments, regions)
+
+
+def declared_inputs(document: dict[str, Any]) -> list[DeclaredInput]:
+    """What a document says of its inputs, without the bytes of any.
+
+    Raises:
+        InvalidInput: an input is not valid, or two have the same name.
+    """
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise InvalidInput("The request must have a list of inputs.")
     check_count(len(inputs))
+    declared = [_declared(each) for each in inputs]
+    if len(declared) > 1:
+        check_names([each.name for each in declared])
+    return declared
+
+
+def fill_inputs(
+    declared: Sequence[DeclaredInput], segments: Sequence[Buffer], regions: Regions = NO_REGIONS
+) -> list[InputTensor]:
+    """Give declared inputs their bytes.
+
+    Args:
+        declared: by `declared_inputs`.
+        segments: what came behind the document; an input lies in one of them, as a whole.
+        regions: shared memory that the request may use.
+
+    Raises:
+        InvalidInput: the bytes do not fit what is declared.
+    """
+    if len(declared) == len(segments) == 1:
+        name, datatype, shape, size, _, byte_size, _ = declared[0]
+        raw = segments[0]
+        if byte_size == len(raw):  # the usual case
+            check_size(name, datatype, size, raw)
+            return [InputTensor(name, datatype, shape, size, None, raw)]
     source = _Segments(segments)
-    tensors = [_parse(each, source, regions) for each in inputs]
+    tensors = [_filled(each, source, regions) for each in declared]
     source.check_end()
-    check_names([tensor.name for tensor in tensors])
     return tensors
 
 
@@ -98,39 +153,43 @@ class _Segments:
             raise InvalidInput(f"The request has {rest} more bytes than its inputs announce.")
 
 
-def _parse(entry: Any, source: _Segments, regions: Regions) -> InputTensor:
+def _declared(entry: Any) -> DeclaredInput:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise InvalidInput("Each input must be a JSON object with name, shape and datatype.")
     name, datatype, shape = entry["name"], entry.get("datatype"), entry.get("shape")
     check_name(name)
     count = count_of(name, datatype, shape)
+    sizes, kind = list(shape or ()), str(datatype)
     parameters = entry.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise InvalidInput(f"The parameters of input {name!r} must be a JSON object.")
-    if REGION in parameters:
-        raw = _shared(name, entry, parameters, regions)
-        check_size(name, str(datatype), count, raw)
-        return InputTensor(name, str(datatype), list(shape or ()), count, None, raw)
     size = parameters.get("binary_data_size")
+    if REGION in parameters:
+        if "data" in entry or "binary_data_size" in parameters:
+            raise InvalidInput(f"Input {name!r} has values in shared memory and others, too.")
+        return DeclaredInput(name, kind, sizes, count, None, None, parameters)
     if size is None:
         if "data" not in entry:
             raise InvalidInput(f"Input {name!r} has neither data nor binary_data_size.")
-        return InputTensor(name, str(datatype), list(shape or ()), count, entry["data"], None)
+        return DeclaredInput(name, kind, sizes, count, entry["data"], None, None)
     if "data" in entry:
         raise InvalidInput(f"Input {name!r} has both data and binary_data_size.")
     if type(size) is not int or size < 0:
         raise InvalidInput(f"binary_data_size of input {name!r} must be a number from 0 up.")
-    raw = source.take(size, name)
-    check_size(name, str(datatype), count, raw)
-    return InputTensor(name, str(datatype), list(shape or ()), count, None, raw)
+    return DeclaredInput(name, kind, sizes, count, None, size, None)
 
 
-def _shared(
-    name: str, entry: dict[str, Any], parameters: dict[str, Any], regions: Regions
-) -> Buffer:
-    if "data" in entry or "binary_data_size" in parameters:
-        raise InvalidInput(f"Input {name!r} has values in shared memory and others, too.")
-    return regions.read(name, parameters)
+def _filled(declared: DeclaredInput, source: _Segments, regions: Regions) -> InputTensor:
+    name, datatype, shape, size, data, byte_size, region = declared
+    raw: Buffer
+    if region is not None:
+        raw = regions.read(name, region)
+    elif byte_size is not None:
+        raw = source.take(byte_size, name)
+    else:
+        return InputTensor(name, datatype, shape, size, data, None)
+    check_size(name, datatype, size, raw)
+    return InputTensor(name, datatype, shape, size, None, raw)
 
 
 def requested_outputs(document: dict[str, Any]) -> tuple[list[str], Callable[[str], bool]]:

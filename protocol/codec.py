@@ -7,9 +7,10 @@ Layout of a frame::
     msgpack array: [type number, field, …]     a body field holds the body's size instead
     body, body, …                              raw, in the order of their sizes
 
-Requests are mostly alike, so two things have a short form. A row ``[request id, size]`` has one
+Requests are mostly alike, and so are answers; what repeats has a short form. A row ``[request id, size]`` has one
 body named `PLAIN`, and headers, properties and media type of the last row of the connection that had
-such a body and said so. A reply that is a number is a plain one with a body of that size.
+such a body and said so. A reply that is a number is a plain one with a body of that size; ``[size]`` is
+one with the headers of the last reply of the frame that had headers and nothing else to say.
 
 Both numbers are big-endian. The second one is not strictly needed (msgpack knows its own end),
 but with it the header is decoded from one exact slice by the C decoder.
@@ -173,12 +174,18 @@ class RowEncoder:
 
 def _encode_result(frame: Result, bodies: list[Buffer]) -> bytes:
     replies: list[object] = []
+    said: list[str] | None = None
     for status, phrase, headers, error, body in frame.replies:
         size = len(body)
-        if status or phrase or headers or error:
+        if status or phrase or error:
             replies.append((status, phrase, headers, error, size))
-        else:
+        elif not headers:
             replies.append(size)
+        elif headers == said:  # answers of a batch are alike
+            replies.append((size,))
+        else:
+            replies.append((status, phrase, headers, error, size))
+            said = headers
         bodies.append(body)
     return _pack((_RESULT, frame.batch_id, frame.service_us, replies))
 
@@ -456,6 +463,7 @@ def _decode_result(fields: list[Any], view: memoryview) -> Result:
     if type(batch_id) is not int or type(service_us) is not int or type(items) is not list:
         raise ProtocolError("malformed Result frame")
     replies = []
+    said: list[str] | None = None
     at, end = 0, len(view)
     for item in items:
         if type(item) is int:
@@ -464,10 +472,20 @@ def _decode_result(fields: list[Any], view: memoryview) -> Result:
             replies.append(new_reply((0, "", _NO_HEADERS, "", view[at : at + item])))
             at += item
             continue
-        status, phrase, headers, error, size = item
-        if type(status) is not int or type(phrase) is not str or type(error) is not str:
+        if type(item) is not list:
             raise ProtocolError("malformed reply")
-        _check_pairs(headers, str)
+        if len(item) == 1:
+            [size] = item
+            if said is None:
+                raise ProtocolError("a reply refers to headers that nobody has sent")
+            status, phrase, headers, error = 0, "", said, ""
+        else:
+            status, phrase, headers, error, size = item
+            if type(status) is not int or type(phrase) is not str or type(error) is not str:
+                raise ProtocolError("malformed reply")
+            _check_pairs(headers, str)
+            if headers and not (status or phrase or error):
+                said = headers
         if type(size) is not int or not 0 <= size <= end - at:
             raise ProtocolError(BODIES_DO_NOT_FIT)
         replies.append(new_reply((status, phrase, headers, error, view[at : at + size])))

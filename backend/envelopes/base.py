@@ -140,15 +140,19 @@ def row_value(row: dict[str, Any]) -> Any:
     return row.get("data") or row.get("body")
 
 
-def parse_document(value: Any) -> dict[str, Any]:
+def parse_document(value: Any, parse: Callable[[Any], Any] = json.loads) -> dict[str, Any]:
     """The JSON object of a request, decoded if it still is bytes or text.
+
+    Args:
+        value: the object, or its text.
+        parse: reads JSON text.
 
     Raises:
         InvalidInput: it is no JSON object.
     """
     if isinstance(value, bytes | bytearray | memoryview | str):
         try:
-            value = json.loads(bytes(value) if isinstance(value, memoryview) else value)
+            value = parse(bytes(value) if isinstance(value, memoryview) else value)
         except (ValueError, RecursionError) as error:
             msg = f"The request body is not valid JSON: {error}"
             raise InvalidInput(msg) from error

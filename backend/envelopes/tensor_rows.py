@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from tsl.protocol.errors import InvalidInput, InvalidOutput, TslError
 from tsl.protocol.frames import Buffer
 from tsl.protocol.tensors import DATATYPES, TENSORS_PART, frame
 
+from .. import json_text
 from ..arrays import OutputTensor, array_of, output_of
-from ..classification import classes_asked, labels_of
+from ..classification import labels_of
 from ..ranking import classified, classified_by_name, scores_of
+from ..request_documents import RequestDocuments, Wishes
 from ..rows import RequestRow
 from ..shared_memory import NO_REGIONS, Piece, Regions, place_output
-from ..tensor_requests import parse_inputs, requested_outputs
-from .base import BaseEnvelope, EntryPoint, Rows, parse_document
+from ..tensor_requests import fill_inputs
+from .base import BaseEnvelope, EntryPoint, Rows
 
 LENGTH_HEADER: Final = "Inference-Header-Content-Length"
 
 
+_JSON: Final = ["content-type", "application/json"]
+_BINARY: Final = ["content-type", "application/octet-stream"]
+
+
 class _Call(NamedTuple):
-    """One request: its row in the batch, its id, and how it wants to be answered."""
+    """One request: its row in the batch, and how it wants to be answered. It has no values."""
 
     row: int
-    request_id: str
-    outputs: list[str]
-    wants_binary: Callable[[str], bool]
+    wishes: Wishes
     is_framed: bool
     regions: Regions
     pieces: dict[str, Piece]
@@ -45,36 +47,30 @@ class TensorRows(BaseEnvelope):
         super().__init__(handle_fn)
         self._calls: dict[int, _Call] = {}
         self._streamed: set[int] = set()
-        self._classes: dict[int, dict[str, int]] = {}
+        self._documents = RequestDocuments()
 
     def parse_input(self, data: Rows) -> list[dict[str, Any]]:
         """The arrays of all rows that are valid."""
         self._calls = {}
         self._streamed = set()
-        self._classes = {}
         rows: list[dict[str, Any]] = []
         parameters: list[dict[str, Any]] = []
         for number, row in enumerate(data):
+            segments, regions, is_framed = [], NO_REGIONS, False
+            if isinstance(row, RequestRow):
+                segments, regions = row.getlist(TENSORS_PART), row.regions
+                is_framed = row.is_framed
             try:
-                document = parse_document(row.get("body"))
-                segments, regions = [], NO_REGIONS
-                if isinstance(row, RequestRow):
-                    segments, regions = row.getlist(TENSORS_PART), row.regions
-                inputs = parse_inputs(document, segments, regions)
+                request = self._documents.read(row.get("body"))
+                inputs = fill_inputs(request.inputs, segments, regions)
                 arrays = {each.name: array_of(each) for each in inputs}
-                names, wants_binary = requested_outputs(document)
-                self._classes[number] = classes_asked(document)
-                pieces = regions.pieces(document)
+                pieces = regions.pieces(request.document)
             except TslError as error:
                 self.refuse(number, error)
                 continue
-            is_framed = isinstance(row, RequestRow) and row.is_framed
-            request_id = str(document.get("id") or "")
-            self._calls[number] = _Call(
-                number, request_id, names, wants_binary, is_framed, regions, pieces
-            )
+            self._calls[number] = _Call(number, request.wishes, is_framed, regions, pieces)
             rows.append(arrays)
-            parameters.append(document.get("parameters") or {})
+            parameters.append(request.wishes.parameters)
         # A context takes any attribute of its users' choice; vars says so to readers.
         vars(self.context).update(input_parameters=parameters, chunk_encoder=self._encode_chunk)
         return rows
@@ -97,15 +93,14 @@ class TensorRows(BaseEnvelope):
             outputs = self._outputs(call, result)
             if call.is_framed:
                 return self._framed(call, outputs, call.pieces)
-            is_binary = {each.name: call.wants_binary(each.name) for each in outputs}
+            wants_binary = call.wishes.wants_binary
+            is_binary = {each.name: wants_binary(each.name) for each in outputs}
             header, segments = self._document(call, outputs, is_binary, call.pieces)
         except TslError as error:
             return error
-        if segments:
-            self.context.set_response_header(call.row, LENGTH_HEADER, str(len(header)))
-        content_type = "application/octet-stream" if segments else "application/json"
-        self.context.set_response_content_type(call.row, content_type)
-        return b"".join((header, *segments))
+        headers = [LENGTH_HEADER, str(len(header)), *_BINARY] if segments else _JSON
+        self.context.set_answer_headers(call.row, headers)
+        return b"".join((header, *segments)) if segments else header
 
     def _encode_chunk(self, row: int, value: Any) -> Buffer:
         """An intermediate answer: of HTTP, a line of JSON.
@@ -126,13 +121,12 @@ class TensorRows(BaseEnvelope):
         if not isinstance(result, dict):
             msg = f"The handler returned a {type(result).__name__} instead of a dict of arrays."
             raise InvalidOutput(msg)
-        for name in call.outputs:
+        names, classes = call.wishes.outputs or list(result), call.wishes.classes
+        for name in names:
             if name not in result:
                 msg = f"The model has no output {name!r}; it has {', '.join(map(str, result))}."
                 raise InvalidInput(msg)
         declared = self._declared()
-        names = call.outputs or list(result)
-        classes = self._classes[call.row]
         if classes:
             return [self._output(classes, name, result[name], declared) for name in names]
         return [output_of(str(name), scores_of(result[name]), declared.get(name)) for name in names]
@@ -180,8 +174,8 @@ class TensorRows(BaseEnvelope):
             "model_name": self.context.model_name,
             "model_version": str(model.get("modelVersion") or "1.0"),
         }
-        if call.request_id:
-            document["id"] = call.request_id
+        if call.wishes.request_id:
+            document["id"] = call.wishes.request_id
         entries: list[dict[str, Any]] = []
         segments: list[Buffer] = []
         for output in outputs:
@@ -202,4 +196,4 @@ class TensorRows(BaseEnvelope):
                 entry["data"] = output.values()
             entries.append(entry)
         document["outputs"] = entries
-        return json.dumps(document, separators=(",", ":")).encode(), segments
+        return json_text.compact(document), segments

@@ -59,8 +59,8 @@ def _chunks(at: float) -> Callable[[bytes], bool]:
     return lambda answer: answer.count(TEXT.encode()) == at
 
 
-_VALUES: Final = struct.pack(f"<{len(NUMBERS)}f", *NUMBERS)
-_BINARY: Final = binary_request("FP32", [1, len(NUMBERS)], _VALUES)
+VALUES: Final = struct.pack(f"<{len(NUMBERS)}f", *NUMBERS)
+_BINARY: Final = binary_request("FP32", [1, len(NUMBERS)], VALUES)
 _JSON: Final = json.dumps(
     {
         "inputs": [
@@ -184,7 +184,7 @@ STEADY: Final = (
         title="256 numbers by the Open Inference Protocol as bytes, batch size 32, 1 ms delay",
         service=Service(work=Work.TENSOR, batch_size=32, delay_ms=1),
         body=lambda _: _BINARY,
-        right=lambda answer, _: binary_values(answer) == _VALUES,
+        right=lambda answer, _: binary_values(answer) == VALUES,
         points=(1, 64),
         quick=(64,),
         drive=closed_loop,

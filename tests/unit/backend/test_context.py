@@ -195,6 +195,28 @@ def test_without_a_word_of_the_handler_the_head_is_empty():
     assert context.get_response_status(0) == (200, None)
 
 
+def test_headers_set_at_once_are_there_whether_or_not_anybody_asks():
+    headers = ["A", "1", "content-type", "text/csv"]
+    context = begin(make_row(), make_row())
+
+    context.set_answer_headers(1, headers)
+
+    assert not context.is_untouched
+    assert context.reply_head(0) == (0, "", [])
+    assert context.reply_head(1) == (0, "", headers)
+    assert context.get_response_headers(1) == {"A": "1", "content-type": "text/csv"}
+    context.set_answer_headers(1, ["a", "2"])
+    assert context.reply_head(1) == (0, "", ["a", "2", "content-type", "text/csv"])
+    assert headers == ["A", "1", "content-type", "text/csv"]
+
+
+def test_headers_are_those_of_one_batch():
+    context = begin(make_row())
+    context.set_answer_headers(0, ["a", "b"])
+    context.end_batch()
+    assert context.is_untouched
+
+
 def test_status_phrase_and_headers_of_one_row():
     context = begin(make_row(), make_row())
 

@@ -7,6 +7,8 @@ import tracemalloc
 
 import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tsl.protocol import codec
 from tsl.protocol.codec import MAX_HEADER_BYTES, PREFIX, FrameDecoder, RowEncoder, encode
@@ -162,6 +164,29 @@ def test_plain_and_other_replies_are_told_apart():
     result = Result(1, 2, [plain, *others, empty, plain])
 
     assert FrameDecoder().feed(wire(result)) == [result]
+
+
+REPLIES = st.builds(
+    Reply,
+    st.sampled_from([0, 0, 0, 200]),
+    st.sampled_from(["", "", "", "p"]),
+    st.sampled_from([[], ["a", "b"], ["a", "b"], ["a", "c"]]),
+    st.sampled_from(["", "", "", "e"]),
+    st.binary(max_size=2),
+)
+
+
+@given(st.lists(REPLIES, max_size=8))
+def test_replies_with_headers_in_common_are_told_apart(replies):
+    result = Result(1, 2, replies)
+
+    assert FrameDecoder().feed(wire(result)) == [result]
+
+
+def test_headers_that_replies_have_in_common_are_sent_once():
+    replies = [Reply(0, "", ["name", "value"], "", body) for body in (b"1", b"", b"33")]
+
+    assert wire(Result(1, 2, replies)).count(b"value") == 1
 
 
 def test_there_is_an_example_of_every_frame_type():
@@ -494,6 +519,13 @@ def test_sizes_may_not_overlap_or_leave_a_gap():
         [NUMBER[Result], 1, 1, [-1]],
         [NUMBER[Result], 1, 1, [True]],
         [NUMBER[Result], 1, 1, [[]]],
+        [NUMBER[Result], 1, 1, [[0]]],
+        [NUMBER[Result], 1, 1, [0, [0]]],
+        [NUMBER[Result], 1, 1, [[0, "", [], "", 0], [0]]],
+        [NUMBER[Result], 1, 1, [[0, "", ["a", "b"], "", 0], [1]]],
+        [NUMBER[Result], 1, 1, [[0, "", ["a", "b"], "", 0], [-1]]],
+        [NUMBER[Result], 1, 1, [[0, "", ["a", "b"], "", 0], ["0"]]],
+        [NUMBER[Result], 1, 1, [[0, "", ["a", "b"], "e", 0], [0]]],
         [NUMBER[Metrics], [[*RECORD[:4], ["odd"], *RECORD[5:]]]],
         [NUMBER[Fork], "w", [], ["odd"], "/m", []],
     ],
