@@ -5,8 +5,8 @@ done it is ready in a fraction of that and shares those pages. The price are rul
 
 * the nursery runs one thread, and refuses to fork when something has started another one,
 * it never touches an accelerator and never runs an operator,
-* modules are imported only when a model needs them (`Fork.preload`): a server whose handlers do
-  not use torch never pays for it,
+* what every worker is made of is imported here, and shared by them; other modules only when a
+  model needs them (`Fork.preload`): a server whose handlers do not use torch never pays for it,
 * the garbage collector's objects are frozen before a fork, so that collections in the children
   do not copy the shared pages,
 * a model folder that has a module of the same name as one imported here cannot be forked: the
@@ -17,9 +17,9 @@ done it is ready in a fraction of that and shares those pages. The price are rul
 A model that shares its weights (`Fork.share`) has a `Template`, forked from here, which loads the
 model once and forks that model's workers. Orders for it pass through here, and so do its answers.
 
-Run as ``python -m tsl.backend.nursery FD``, where FD is its control socket; it ends at the
-socket's end. What it is told and answers: `Fork` → `Forked` or `ForkRefused`, later `Exited`;
-`Unshare` ends a template.
+Run as ``python -m tsl.backend.nursery FD [MODULE ...]``, where FD is its control socket, and the
+modules are imported before the first order; it ends at the socket's end. What it is told and
+answers: `Fork` → `Forked` or `ForkRefused`, later `Exited`; `Unshare` ends a template.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from typing import Final
 from tsl.protocol.codec import FrameDecoder, encode
 from tsl.protocol.frames import Exited, Fork, Forked, ForkRefused, Frame, Unshare
 
+from .__main__ import main as run_worker
 from .fork_server import RECEIVE_BYTES, ForkServer, leave
 from .marked_output import mark_output
 from .process import die_with_parent, set_title
@@ -91,18 +92,8 @@ class Nursery(ForkServer):
         """Import what the worker needs."""
         del out, err
         for name in order.preload:
-            if name not in sys.modules:
-                gc.disable()  # nearly all that an import makes stays; looking at it costs a tenth
-                try:
-                    importlib.import_module(name)
-                except Exception as error:  # packages fail in every way there is
-                    traceback.print_exc()
-                    return f"{name} cannot be imported in the fork server: {error}"
-                finally:
-                    gc.enable()
-                _limit_threads(name)
-                gc.collect()
-                gc.freeze()
+            if reason := _preload(name):
+                return reason
         try:
             shadowed = _shadowed_modules(Path(order.model_dir))
         except OSError as error:  # somebody has cleaned up the temporary folder, for example
@@ -112,9 +103,7 @@ class Nursery(ForkServer):
         return ""
 
     def _work(self, order: Fork) -> int:
-        from .__main__ import main  # the parent has no use for it
-
-        return main(order.argv)
+        return run_worker(order.argv)
 
     def _close_inherited(self) -> None:
         super()._close_inherited()
@@ -195,6 +184,24 @@ class Nursery(ForkServer):
             self._send(Exited(worker_id, KILLED))
 
 
+def _preload(name: str) -> str:
+    """Import a module once; why it cannot be, or ""."""
+    if name in sys.modules:
+        return ""
+    gc.disable()  # nearly all that an import makes stays; looking at it costs a tenth
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # packages fail in every way there is
+        traceback.print_exc()
+        return f"{name} cannot be imported in the fork server: {error}"
+    finally:
+        gc.enable()
+    _limit_threads(name)
+    gc.collect()
+    gc.freeze()
+    return ""
+
+
 def _limit_threads(name: str) -> None:
     """Keep a freshly imported torch from starting threads in this process."""
     if name.split(".")[0] in ("torch", "ts") and "torch" in sys.modules:
@@ -213,7 +220,11 @@ def _shadowed_modules(model_dir: Path) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the fork server on the control socket whose descriptor number is given."""
+    """Run the fork server on the control socket whose descriptor number is given.
+
+    Args:
+        argv: that number, then modules to import before the first order; ``sys.argv`` when None.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     die_with_parent()
     set_title("tsl-nursery")
@@ -224,6 +235,8 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: None)
     control = socket.socket(fileno=int(arguments[0]))
     control.setblocking(True)
+    for name in arguments[1:]:
+        _preload(name)  # a failure is told to the first worker that needs it, which tries again
     return Nursery(control).run()
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -215,17 +218,33 @@ def _with_demo(options: StartOptions) -> StartOptions:
 
 def _serve(options: StartOptions, config: ServerConfig) -> int:
     # Imported here: a launcher in the background needs neither the server nor its event loop.
-    from tsl.frontend.server import run
+    from tsl.frontend.early_nursery import start_early
 
-    from .foreground import StartContext, serve
-
-    context = StartContext(
-        curl_lines=options.curl_lines,
-        report_fd=options.report_fd,
-    )
     if options.no_console_log:
         config = dataclasses.replace(config, log_console="false")
-    return serve(config, context, run)
+    # Until the server answers signals itself, SIGTERM ends the start, and what it has begun.
+    before = signal.signal(signal.SIGTERM, _give_up)
+    nursery = start_early(config, os.environ)
+    try:
+        # All that the server imports is imported while the fork server imports torch.
+        from tsl.frontend.server import run
+
+        from .foreground import StartContext, serve
+
+        context = StartContext(
+            curl_lines=options.curl_lines,
+            report_fd=options.report_fd,
+        )
+        return serve(config, context, functools.partial(run, nursery=nursery))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if nursery is not None:
+            nursery.end()
+
+
+def _give_up(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise SystemExit(ExitCode.OK)
 
 
 def _launch(options: StartOptions, config: ServerConfig) -> int:

@@ -79,6 +79,21 @@ VENDORS: Final = (
 """The first whose tool is installed decides, as with TorchServe."""
 
 
+def has_accelerators(environ: Mapping[str, str], limit: int | None) -> bool:
+    """Whether there may be accelerators on this machine; quick, because no tool is asked.
+
+    Args:
+        environ: a vendor's variable in it counts before a tool that is installed.
+        limit: ``number_of_gpu``, None when not configured.
+    """
+    if limit == 0:
+        return False
+    listed = _listed(environ)
+    if listed is not None:
+        return listed.count > 0
+    return any(shutil.which(vendor.command[0]) for vendor in VENDORS)
+
+
 def find_accelerators(environ: Mapping[str, str], limit: int | None) -> Accelerators:
     """Accelerators on this machine.
 

@@ -18,7 +18,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from .nursery_client import ForkNotPossible, NurseryClient
-from .worker_command import MALLOC_DEFAULTS, SAFE_PATH, worker_arguments, worker_environ
+from .nursery_process import NurseryProcess
+from .worker_command import SAFE_PATH, worker_arguments, worker_environ
 from .worker_output import OutputPipes
 from .worker_process import Process, WorkerProcess, WorkerSpec
 
@@ -56,14 +57,19 @@ class LocalLauncher:
     Args:
         python: interpreter for fresh workers and the nursery.
         environ: environment of the nursery.
+        nursery: one that has been started already, with that environment.
     """
 
-    def __init__(self, environ: dict[str, str], *, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        environ: dict[str, str],
+        *,
+        python: str = sys.executable,
+        nursery: NurseryProcess | None = None,
+    ) -> None:
         self._python = python
-        self._environ = {**MALLOC_DEFAULTS, **environ}
-        # One BLAS thread: OpenBLAS starts its threads when numpy is imported, and a process with
-        # threads cannot be forked safely.
-        self._environ["OPENBLAS_NUM_THREADS"] = "1"
+        self._environ = environ
+        self._started = nursery
         self._nursery: NurseryClient | None = None
         self._unshareable: set[str] = set()
         self._starting: asyncio.Lock = asyncio.Lock()
@@ -104,6 +110,8 @@ class LocalLauncher:
 
     async def close(self) -> None:
         """End the nursery."""
+        if self._started is not None:  # nobody has asked for it
+            self._started.end()
         if self._nursery is not None:
             await self._nursery.close()
 
@@ -113,7 +121,11 @@ class LocalLauncher:
                 await self._nursery.close()
                 self._nursery = None
             if self._nursery is None:
-                self._nursery = await NurseryClient.start(self._python, self._environ)
+                started, self._started = self._started, None
+                if started is not None:
+                    self._nursery = NurseryClient(started.process, started.control)
+                else:
+                    self._nursery = await NurseryClient.start(self._python, self._environ)
             return self._nursery
 
 

@@ -17,7 +17,8 @@ from tsl.protocol.codec import FrameDecoder, encode
 from tsl.protocol.errors import ProtocolError
 from tsl.protocol.frames import Exited, Fork, Forked, ForkRefused, Frame, Unshare
 
-from .worker_command import SAFE_PATH, worker_arguments, worker_environ
+from .nursery_process import NurseryProcess
+from .worker_command import worker_arguments, worker_environ
 from .worker_output import OutputPipes
 from .worker_process import SIGKILL_CODE, WorkerProcess, WorkerSpec
 
@@ -55,21 +56,12 @@ class NurseryClient:
         Raises:
             ForkNotPossible: it cannot be started.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            try:
-                process = subprocess.Popen(  # noqa: S603, ASYNC220 - vfork: a millisecond, once
-                    [python, SAFE_PATH, "-m", "tsl.backend.nursery", str(theirs.fileno())],
-                    env=environ,
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                )
-            except OSError as error:
-                ours.close()
-                msg = f"the fork server cannot be started ({error})"
-                raise ForkNotPossible(msg) from error
-        ours.setblocking(False)
-        return cls(process, ours)
+        try:
+            started = NurseryProcess.start(python, environ)
+        except OSError as error:
+            msg = f"the fork server cannot be started ({error})"
+            raise ForkNotPossible(msg) from error
+        return cls(started.process, started.control)
 
     async def fork(self, spec: WorkerSpec, on_exit: Callable[[int], None]) -> WorkerProcess:
         """Fork a worker.

@@ -6,7 +6,9 @@ module that was not foreseen is imported by the worker itself.
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,12 @@ _IMPORT: Final = re.compile(
     r"^[ \t]*(?:from|import)[ \t]+(torch\b|ts\.torch_handler\.(?!distributed)\w+)",
     re.MULTILINE,
 )
+_NOT_FORKED: Final = re.compile(
+    r"^(?:minWorkers:[ \t]*0[ \t]*$|workerStart:[ \t]*[\"']?spawn|useVenv:[ \t]*true|parallelType:)",
+    re.MULTILINE,
+)
+"""Settings of a model that has no workers at first, or whose workers are fresh processes."""
+_MANIFEST: Final = "MAR-INF/MANIFEST.json"
 _BUILT_IN: Final = (
     "base_handler",
     "image_classifier",
@@ -53,6 +61,36 @@ def find_preload(model_dir: Path, handler: str) -> tuple[str, ...]:
     for source in sorted(model_dir.glob("*.py")):
         found.update(_IMPORT.findall(_read(source)))
     return tuple(sorted(found))
+
+
+def expects_torch(archive: Path) -> bool:
+    """Whether the workers of a model that is not unpacked look as if they will need torch.
+
+    Args:
+        archive: a zip file, or a folder; of anything else nothing is expected.
+    """
+    try:
+        if archive.is_dir():
+            return _expects_torch(archive)
+        with zipfile.ZipFile(archive) as file:
+            return _expects_torch(zipfile.Path(file))
+    except Exception:  # archives are broken in every way there is, and the store says in which
+        return False
+
+
+def _expects_torch(root: Path | zipfile.Path) -> bool:
+    model = json.loads(_head(root / _MANIFEST))["model"]
+    settings = model.get("configFile")
+    if settings and _NOT_FORKED.search(_head(root / settings)):
+        return False
+    return _module(model["handler"]) in _BUILT_IN or any(
+        _IMPORT.search(_head(entry)) for entry in root.iterdir() if entry.name.endswith(".py")
+    )
+
+
+def _head(file: Path | zipfile.Path) -> str:
+    with file.open("rb") as content:
+        return content.read(MAX_SOURCE_BYTES).decode(errors="replace")
 
 
 def _read(source: Path) -> str:

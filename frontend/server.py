@@ -13,7 +13,6 @@ import contextlib
 import gc
 import logging
 import os
-import resource
 import signal
 import time
 from collections.abc import Coroutine, Iterator
@@ -27,11 +26,13 @@ from tsl.protocol.errors import ConfigError, TslError
 
 from .assembly import Parts, assemble
 from .config import ServerConfig
+from .file_limit import raise_file_limit
 from .launcher import LocalLauncher
+from .nursery_process import NurseryProcess
 from .registry import ServedModel
 from .report import ModelReport, Reporter, StartReport
+from .worker_command import nursery_environ
 from .worker_listener import WorkerListener
-from .worker_plans import nursery_environ
 
 if TYPE_CHECKING:
     from .grpc_api.listeners import GrpcApis
@@ -46,12 +47,13 @@ WORKER_STOP_S: Final = 10.0
 """How long workers may take to stop, once all requests have been answered."""
 
 
-def run(config: ServerConfig, reporter: Reporter) -> int:
+def run(config: ServerConfig, reporter: Reporter, nursery: NurseryProcess | None = None) -> int:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         config: the configuration; its model store exists.
         reporter: hears when the listeners are open, and when all models have settled.
+        nursery: a fork server that has been started already; this call ends it.
 
     Returns:
         0 after a graceful stop.
@@ -59,9 +61,9 @@ def run(config: ServerConfig, reporter: Reporter) -> int:
     Raises:
         ConfigError: an address is taken, or another setting cannot be used here.
     """
-    _raise_file_limit()
+    raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Server(config, reporter).serve())
+        return runner.run(Server(config, reporter, nursery).serve())
 
 
 class Server:
@@ -70,10 +72,14 @@ class Server:
     Args:
         config: the configuration.
         reporter: hears about the start.
+        nursery: a fork server that has been started already.
     """
 
-    def __init__(self, config: ServerConfig, reporter: Reporter) -> None:
+    def __init__(
+        self, config: ServerConfig, reporter: Reporter, nursery: NurseryProcess | None = None
+    ) -> None:
         self._config = config
+        self._nursery = nursery
         self._reporter = reporter
         self._stopping = asyncio.Event()
         self._load_failures: dict[str, TslError] = {}
@@ -92,14 +98,14 @@ class Server:
             on_hangup = self._on_signal if _has_terminal() else _on_hangup
             loop.add_signal_handler(signal.SIGHUP, on_hangup, signal.SIGHUP)
         worker_listener = WorkerListener(self._config.work_dir)
-        launcher = LocalLauncher(nursery_environ(self._config, os.environ))
+        launcher = LocalLauncher(nursery_environ(self._config, os.environ), nursery=self._nursery)
         parts = assemble(self._config, launcher, worker_listener)
         worker_stop_s = WORKER_STOP_S
         try:
             for listener in parts.listeners:
                 listener.bind()
             _publish_keys(parts)
-            if _has_models(self._config):
+            if self._config.has_models_at_start:
                 await launcher.prepare()
             await worker_listener.open()
             parts.planner.socket_path = worker_listener.path
@@ -271,12 +277,6 @@ def _publish_keys(parts: Parts) -> None:
         ) from error
 
 
-def _has_models(config: ServerConfig) -> bool:
-    """Whether workers will be wanted at once."""
-    models = config.load_models
-    return models.all_in_store or bool(models.listed) or config.model_snapshot is not None
-
-
 def _start_locations(config: ServerConfig, store: ModelStore) -> list[tuple[str | None, str]]:
     """What to load: pairs of a name, None for the archive's own, and a location."""
     if config.load_models.all_in_store:
@@ -354,11 +354,3 @@ def _has_terminal() -> bool:
 def _on_hangup(number: int) -> None:
     """What logrotate sends; log files that were moved are noticed without it."""
     logger.info("%s: moved log files are left at their next line", signal.Signals(number).name)
-
-
-def _raise_file_limit() -> None:
-    """One descriptor per connection: use what the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with contextlib.suppress(ValueError, OSError):  # some kernels bound it lower than hard
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

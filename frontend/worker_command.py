@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
-from .worker_process import WorkerSpec
+from tsl.protocol.output_marks import VARIABLE
+
+from .config import ServerConfig, without_secrets
+
+if TYPE_CHECKING:
+    from .worker_process import WorkerSpec
 
 MALLOC_DEFAULTS: Final = {
     "MALLOC_MMAP_THRESHOLD_": "268435456",
@@ -25,3 +31,26 @@ def worker_arguments(spec: WorkerSpec) -> list[str]:
 def worker_environ(spec: WorkerSpec) -> dict[str, str]:
     """The worker's environment, with its token."""
     return {**MALLOC_DEFAULTS, **spec.environ, "TSL_WORKER_TOKEN": spec.token}
+
+
+def nursery_environ(config: ServerConfig, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the process that workers are forked from.
+
+    Args:
+        config: says whether the output of workers is marked.
+        environ: the server's own.
+    """
+    return {
+        **MALLOC_DEFAULTS,
+        **without_secrets(environ),
+        **output_marks(config),
+        # One BLAS thread: OpenBLAS starts its threads when numpy is imported, and a process with
+        # threads cannot be forked safely.
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def output_marks(config: ServerConfig) -> dict[str, str]:
+    """What tells a worker to mark its output, if the configuration asks for that."""
+    is_wanted = config.log_request_ids or config.log_format == "json"
+    return {VARIABLE: "1"} if is_wanted else {}

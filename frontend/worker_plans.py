@@ -12,9 +12,8 @@ from typing import Final
 from tsl.model_store import ModelVersion
 from tsl.protocol.codec import encode
 from tsl.protocol.frames import Load
-from tsl.protocol.output_marks import VARIABLE
 
-from .config import ServerConfig, without_secrets
+from .config import ServerConfig
 from .cpus import usable_cpus
 from .dependencies.environments import PythonEnvironment
 from .devices import DeviceAllocator
@@ -22,6 +21,7 @@ from .placement import Placement, Placer
 from .pools import is_async
 from .preload import find_preload, is_built_in
 from .worker import WorkerPlan
+from .worker_command import output_marks
 from .worker_process import WorkerSpec
 
 REPLY_OVERHEAD_BYTES: Final = 64 * 1024
@@ -132,16 +132,6 @@ class WorkerPlanner:
         return number
 
 
-def nursery_environ(config: ServerConfig, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the process that workers are forked from.
-
-    Args:
-        config: says whether the output of workers is marked.
-        environ: the server's own.
-    """
-    return {**without_secrets(environ), **_marks(config)}
-
-
 def worker_environ(
     environ: Mapping[str, str],
     version: ModelVersion,
@@ -172,12 +162,7 @@ def worker_environ(
     hidden = config.blacklist_env_vars
     if hidden is not None:
         result = {name: value for name, value in result.items() if not hidden.fullmatch(name)}
-    return {**result, **_marks(config)}
-
-
-def _marks(config: ServerConfig) -> dict[str, str]:
-    is_wanted = config.log_request_ids or config.log_format == "json"
-    return {VARIABLE: "1"} if is_wanted else {}
+    return {**result, **output_marks(config)}
 
 
 def _python_path(inherited: str, version: ModelVersion, packages: str) -> str:

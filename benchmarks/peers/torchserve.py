@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..archives import classifier_files, write_archive
+from ..byte_code import compile_sources
 from ..processes import free_ports
 from .base import HOST, MAX_BODY, QUEUE_JOBS, Launch, Peer, Service, Work
 
@@ -123,8 +124,9 @@ class Tsl(TorchServe):
         return f"/v2/models/{MODEL}/infer" if service.work is Work.TENSOR else super().path(service)
 
     def environ(self, folder: Path) -> Mapping[str, str]:
-        """Nothing is special."""
+        """Nothing is special, but that the sources are compiled, as pip has done for the others."""
         del folder
+        compile_sources()
         return {}
 
 

@@ -7,7 +7,13 @@ import subprocess
 import pytest
 
 from tsl.frontend import devices
-from tsl.frontend.devices import CPU, Accelerators, DeviceAllocator, find_accelerators
+from tsl.frontend.devices import (
+    CPU,
+    Accelerators,
+    DeviceAllocator,
+    find_accelerators,
+    has_accelerators,
+)
 
 
 def count(environ, limit):
@@ -187,3 +193,23 @@ def test_on_the_cpu_there_are_no_groups_to_take():
 
     assert allocator.take_group("m", "", (), 2) == ()
     allocator.release_group("m", ())
+
+
+@pytest.mark.parametrize(
+    ("visible", "tool", "limit", "expected"),
+    [
+        (None, None, None, False),
+        (None, "/bin/nvidia-smi", None, True),
+        (None, "/bin/nvidia-smi", 0, False),
+        ("", "/bin/nvidia-smi", None, False),
+        ("0", None, 2, True),
+    ],
+)
+def test_whether_there_may_be_some_is_told_without_asking_a_tool(
+    monkeypatch, visible, tool, limit, expected
+):
+    monkeypatch.setattr(devices.shutil, "which", {"nvidia-smi": tool}.get)
+    monkeypatch.setattr(devices.subprocess, "run", None)
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+
+    assert has_accelerators(environ, limit) is expected

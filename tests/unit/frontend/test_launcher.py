@@ -366,7 +366,7 @@ def nurseries(monkeypatch):
     started = []
 
     async def start(python, environ):
-        assert environ["OPENBLAS_NUM_THREADS"] == "1"
+        assert environ == {"A": "1"}
         started.append(FakeNursery())
         return started[-1]
 
@@ -444,6 +444,46 @@ def test_a_model_that_cannot_be_shared_is_forked_alone_from_then_on(world, local
     launch(world, local, share="m", load=b"load")
     assert nurseries[0].orders[-1].share == "m"
     assert nurseries[0].unshared == ["m"]
+
+
+class EarlyProcess:
+    def __init__(self):
+        self.process, self.control, self.ends = object(), object(), 0
+
+    def end(self):
+        self.ends += 1
+
+
+def test_a_nursery_that_runs_already_is_used_once(world, nurseries, monkeypatch):
+    adopted = []
+
+    class Adopted(FakeNursery):
+        start = module.NurseryClient.start  # for the one after it
+
+        def __init__(self, process=None, control=None):
+            super().__init__()
+            adopted.append((process, control))
+
+    monkeypatch.setattr(launcher, "NurseryClient", Adopted)
+    early = EarlyProcess()
+    local = LocalLauncher({"A": "1"}, nursery=early)
+
+    world.run(local.prepare())
+    assert adopted == [(early.process, early.control)]
+
+    local._nursery.is_dead = True
+    launch(world, local)
+    assert len(nurseries) == 1
+    world.run(local.close())
+    assert early.ends == 0
+
+
+def test_a_nursery_that_nobody_has_asked_for_is_ended(world):
+    early = EarlyProcess()
+
+    world.run(LocalLauncher({}, nursery=early).close())
+
+    assert early.ends == 1
 
 
 def test_closing_ends_the_nursery_if_there_is_one(world, local, nurseries):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from tsl.frontend.preload import MAX_SOURCE_BYTES, find_preload
+from tsl.frontend.preload import MAX_SOURCE_BYTES, expects_torch, find_preload
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,50 @@ def test_a_source_that_cannot_be_read_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_text", refuse)
 
     assert find_preload(tmp_path, "handler") == ()
+
+
+# -- before it is unpacked
+
+
+def write_archive(path, handler, members):
+    manifest = {"model": {"handler": handler, "configFile": "c.yaml"}}
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+        for name, content in {"c.yaml": "", **members}.items():
+            file.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("handler", "members", "expected"),
+    [
+        ("h.py", {"h.py": "import torch\n"}, True),
+        ("h.py", {"h.py": "import os\n", "model.py": "from torch import nn\n"}, True),
+        ("h.py", {"h.py": "import os\n", "notes.txt": "import torch\n"}, False),
+        ("h.py", {"h.py": "import os\n", "deep/model.py": "import torch\n"}, False),
+        ("image_classifier", {"model.pt": "weights"}, True),
+        ("h.py", {"h.py": "import torch\n", "c.yaml": "minWorkers: 0\n"}, False),
+        ("h.py", {"h.py": "import torch\n", "c.yaml": "minWorkers: 01\n"}, True),
+        ("h.py", {"h.py": "import torch\n", "c.yaml": "a: 1\nworkerStart: spawn\n"}, False),
+        ("h.py", {"h.py": "import torch\n", "c.yaml": "parallelType: pp\n"}, False),
+    ],
+)
+def test_an_archive_that_is_not_unpacked(tmp_path, handler, members, expected):
+    write_archive(tmp_path / "m.mar", handler, members)
+
+    assert expects_torch(tmp_path / "m.mar") is expected
+
+
+def test_a_folder_is_read_as_an_archive_is(tmp_path):
+    write_archive(tmp_path / "m.mar", "h.py", {"h.py": "import torch\n"})
+    with zipfile.ZipFile(tmp_path / "m.mar") as file:
+        file.extractall(tmp_path / "folder")
+
+    assert expects_torch(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"\x1f\x8b of another kind"])
+def test_nothing_is_expected_of_what_cannot_be_read(tmp_path, content):
+    (tmp_path / "m.mar").write_bytes(content)
+
+    assert not expects_torch(tmp_path / "m.mar")
+    assert not expects_torch(tmp_path / "gone.mar")

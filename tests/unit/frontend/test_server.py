@@ -8,9 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tsl.frontend import server as module
 from tsl.frontend.config import ServerConfig
-from tsl.frontend.server import Server, _raise_file_limit, _start_locations, _sweep
+from tsl.frontend.server import Server, _start_locations, _sweep
 from tsl.protocol.errors import InvalidArchive
 
 
@@ -74,27 +73,6 @@ def test_only_connections_that_are_due_are_swept():
     _sweep(parts)
 
     assert swept == [("due", 10.0)]
-
-
-@pytest.mark.parametrize(("limits", "expected"), [((100, 500), [(500, 500)]), ((500, 500), [])])
-def test_the_limit_of_open_files_is_raised_to_what_is_allowed(monkeypatch, limits, expected):
-    raised = []
-    monkeypatch.setattr(module.resource, "getrlimit", lambda what: limits)
-    monkeypatch.setattr(module.resource, "setrlimit", lambda what, to: raised.append(to))
-
-    _raise_file_limit()
-
-    assert raised == expected
-
-
-def test_a_limit_that_cannot_be_raised_is_left(monkeypatch):
-    def refuse(what, to):
-        raise ValueError("not allowed to raise maximum limit")
-
-    monkeypatch.setattr(module.resource, "getrlimit", lambda what: (1, 2))
-    monkeypatch.setattr(module.resource, "setrlimit", refuse)
-
-    _raise_file_limit()
 
 
 # -- work that a stop interrupts
