@@ -59,6 +59,8 @@ class BatchPool(WorkerPool):
                 idle.appendleft(worker)  # all that waited had expired
         if self.depth.depth > 1:
             self._dispatch_ahead(now)
+        elif len(queue) >= queue.batch_size and self.depth.has_spare(len(self._serving)):
+            self._dispatch_spare(now)
         due_at = queue.due_at() if idle else None  # a busy worker needs no timer
         if due_at is not None:
             self._set_timer(due_at, now)
@@ -73,6 +75,15 @@ class BatchPool(WorkerPool):
             if not channel.is_serving:
                 return
             self._send(channel, now)
+
+    def _dispatch_spare(self, now: float) -> None:
+        """All workers are busy, and not quick: let a full batch wait at each."""
+        queue = self.queue
+        for channel in self._serving:
+            if len(queue) < queue.batch_size:
+                return
+            if channel.in_flight == 1 and channel.is_serving:
+                self._send(channel, now)
 
     def _send(self, channel: WorkerChannel, now: float) -> bool:
         batch, expired = self.queue.take(now)
@@ -95,8 +106,11 @@ class BatchPool(WorkerPool):
             self.depth.observe(service_us)
             self._metrics.predicted(batch, service_us)
         channel = worker.channel
-        if channel is not None and not channel.in_flight:
-            self._idle.append(worker)
+        if channel is not None:
+            if not channel.in_flight:
+                self._idle.append(worker)
+            elif self.depth.depth == 1:
+                channel.begin_next()
         if len(self.queue):
             self._dispatch(time.monotonic())
 

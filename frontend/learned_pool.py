@@ -47,7 +47,7 @@ class LearnedPool(BatchPool):
 
     def _dispatch(self, now: float) -> None:
         idle, queue = len(self._idle), self.queue
-        if not idle and self.depth.depth == 1:
+        if not idle and self.depth.depth == 1 and len(queue) < queue.batch_size:
             return
         queue.workers(idle, max(len(self._serving) - idle, 0))
         super()._dispatch(now)

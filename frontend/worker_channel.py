@@ -219,6 +219,13 @@ class WorkerChannel(asyncio.Protocol):
             job.batch = batch
             job.channel = self
 
+    def begin_next(self) -> None:
+        """A batch that has waited at its worker is worked on from now on."""
+        batch = self.oldest
+        if batch is not None:
+            for job in batch.jobs:
+                job.sent_at = batch.active_at
+
     def send_shared(self, jobs: list[Job], now: float, kind: type[SharedBatch]) -> None:
         """Hand over jobs whose ends do not come together.
 

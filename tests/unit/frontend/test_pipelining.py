@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tsl.frontend.pipelining import BUDGET_US, MAX_DEPTH, PROOF, SLOW_US, PipelineDepth
+from tsl.frontend.pipelining import ALONE_US, BUDGET_US, MAX_DEPTH, PROOF, SLOW_US, PipelineDepth
 
 
 def after(*times_us):
@@ -49,3 +49,35 @@ def test_one_slow_batch_and_the_model_must_prove_itself_again():
     assert after(*quick, SLOW_US + 1) == 1
     assert after(*quick, SLOW_US + 1, *[50] * (PROOF - 1)) == 1
     assert after(*quick, SLOW_US + 1, *[50] * PROOF) > 1
+
+
+def spare(service_us, workers, *, limit=MAX_DEPTH):
+    depth = PipelineDepth(limit=limit)
+    for _ in range(PROOF):
+        depth.observe(service_us)
+    return depth.has_spare(workers)
+
+
+def test_only_a_lone_worker_has_a_spare_batch_of_a_slow_model():
+    assert spare(BUDGET_US, 1)
+    assert spare(BUDGET_US, 2)
+    assert spare(SLOW_US + 1, 1)
+    assert not spare(SLOW_US + 1, 2)
+    assert spare(ALONE_US, 1)
+    assert not spare(ALONE_US + 1, 1)
+
+
+def test_a_worker_has_no_spare_batch_before_anything_is_known():
+    assert not PipelineDepth().has_spare(1)
+
+
+def test_where_the_depth_is_limited_to_one_there_is_no_spare_batch():
+    assert not spare(BUDGET_US, 1, limit=1)
+
+
+def test_one_slow_batch_does_not_make_a_lone_worker_wait_for_ever():
+    depth = PipelineDepth()
+    for service_us in (2_000_000, *[20_000] * 60):
+        depth.observe(service_us)
+
+    assert depth.has_spare(1)

@@ -231,6 +231,74 @@ def test_an_eager_queue_sends_only_full_batches_ahead(new_serving, submit):
     assert fake.batches == [["a"], ["b", "c"]]
 
 
+def prove_slow(pool):
+    """Let the pool know that batches of its model take 20 ms."""
+    for _ in range(50):
+        pool.depth.observe(20_000)
+
+
+def test_a_slow_model_s_only_worker_has_one_full_batch_ahead(new_serving, submit):
+    pool, (fake,) = new_serving(batch_size=2, policy=EAGER)
+    prove_slow(pool)
+
+    for name in "abcdef":
+        submit(pool, name)
+    assert fake.batches == [["a"], ["b", "c"]]
+    fake.answer(1)
+
+    assert fake.batches == [["a"], ["b", "c"], ["d", "e"]]
+    assert len(pool.queue) == 1
+
+
+def test_what_is_not_full_does_not_go_ahead_of_its_turn(world, new_serving, submit):
+    pool, (fake,) = new_serving(batch_size=2, max_delay_s=0.001)
+    prove_slow(pool)
+
+    for name in "abc":
+        submit(pool, name)
+    world.advance(1)
+    assert fake.batches == [["a", "b"]]
+    fake.answer(1)
+
+    assert fake.batches == [["a", "b"], ["c"]]
+
+
+def test_several_workers_of_a_slow_model_have_nothing_ahead(new_serving, submit):
+    pool, fakes = new_serving(workers=2)
+    prove_slow(pool)
+
+    for name in "abcd":
+        submit(pool, name)
+
+    assert all_batches(fakes) == [[["a"]], [["b"]]]
+
+
+def test_a_job_counts_as_waiting_until_its_worker_is_free(world, new_serving, submit):
+    pool, (fake,) = new_serving()
+    prove_slow(pool)
+    submit(pool, "a")
+    second = submit(pool, "b")
+    assert fake.batches == [["a"], ["b"]]
+
+    world.advance(0.25)
+    fake.answer(1)
+
+    assert second.sent_at == world.now
+
+
+def test_a_batch_ahead_of_a_worker_that_dies_goes_to_another_one(new_serving, submit):
+    pool, (fake,) = new_serving()
+    prove_slow(pool)
+    begun, waiting = submit(pool, "a"), submit(pool, "b")
+    assert fake.batches == [["a"], ["b"]]
+
+    fake.end(1)
+
+    assert type(begun.sink.error) is WorkerDied
+    assert not waiting.is_settled
+    assert len(pool.queue) == 1
+
+
 def test_a_batch_that_failed_as_a_whole_teaches_nothing_about_speed(new_serving, submit, metrics):
     pool, (fake,) = new_serving()
 
