@@ -57,6 +57,7 @@ from .logs import fields as logs
 from .logs.access_log import AccessLog, JsonAccessLog
 from .logs.line_log import LineWriter
 from .logs.settings import LogSettings
+from .loop_turn import LoopTurn
 from .management import ModelManager
 from .management_calls import ManagementCalls
 from .measuring import Measuring
@@ -113,9 +114,18 @@ class Parts:
 
 
 def assemble(
-    config: ServerConfig, launcher: ProcessLauncher, worker_listener: WorkerListener
+    config: ServerConfig,
+    launcher: ProcessLauncher,
+    worker_listener: WorkerListener,
+    turn: LoopTurn,
 ) -> Parts:
     """Build everything; nothing is started and no socket is opened.
+
+    Args:
+        config: the configuration.
+        launcher: starts workers.
+        worker_listener: where workers connect to.
+        turn: of the event loop, which all connections share.
 
     Raises:
         ConfigError: the keys or the certificate that the configuration names cannot be used.
@@ -188,7 +198,7 @@ def assemble(
         RepositoryApi(repository, operations),
     )
     access_log = _access_log(log_settings, lines)
-    shared = _Shared(config, measuring.stats, access_log, connections)
+    shared = _Shared(config, measuring.stats, access_log, connections, turn)
     certificate = _certificate(config)
     named = _listeners(config, apis, shared, certificate)
     return Parts(
@@ -362,8 +372,10 @@ class _Shared:
         stats: ServerStats,
         access_log: AccessLogSink | None,
         connections: set[HttpConnection],
+        turn: LoopTurn,
     ) -> None:
         self._config = config
+        self._turn = turn
         self._stats = stats
         self._access_log = access_log
         self.clock = Clock()
@@ -394,6 +406,7 @@ class _Shared:
             withholds_authorization=not config.disable_token_authorization,
             standard_status_codes=config.status_codes == "standard",
             connections=self.connections,
+            turn=self._turn,
         )
 
 

@@ -28,6 +28,7 @@ from .assembly import Parts, assemble
 from .config import ServerConfig
 from .file_limit import raise_file_limit
 from .launcher import LocalLauncher
+from .loop_turn import LoopTurn
 from .nursery_process import NurseryProcess
 from .registry import ServedModel
 from .report import ModelReport, Reporter, StartReport
@@ -97,9 +98,10 @@ class Server:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
             on_hangup = self._on_signal if _has_terminal() else _on_hangup
             loop.add_signal_handler(signal.SIGHUP, on_hangup, signal.SIGHUP)
-        worker_listener = WorkerListener(self._config.work_dir)
+        turn = LoopTurn()
+        worker_listener = WorkerListener(self._config.work_dir, turn)
         launcher = LocalLauncher(nursery_environ(self._config, os.environ), nursery=self._nursery)
-        parts = assemble(self._config, launcher, worker_listener)
+        parts = assemble(self._config, launcher, worker_listener, turn)
         worker_stop_s = WORKER_STOP_S
         try:
             for listener in parts.listeners:

@@ -47,6 +47,7 @@ from tsl.protocol.frames import (
 
 from .direct_reading import read_directly
 from .jobs import QUEUED, SENT, Job
+from .loop_turn import LoopTurn
 from .shared_line import SharedLine
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class WorkerChannel(asyncio.Protocol):
 
     Args:
         claim: called with the worker's `Hello`; answers whose channel this is and what to load.
+        turn: of the event loop.
 
     Attributes:
         companions: get every frame but `Load` and `Cancel`, too.
@@ -152,8 +154,9 @@ class WorkerChannel(asyncio.Protocol):
         ProtocolError: nobody expects this worker; the connection is dropped.
     """
 
-    def __init__(self, claim: ChannelClaim) -> None:
+    def __init__(self, claim: ChannelClaim, turn: LoopTurn) -> None:
         self._claim = claim
+        self._turn = turn
         self._owner: ChannelOwner | None = None
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder(max_body_bytes=64 * 1024)
@@ -163,7 +166,6 @@ class WorkerChannel(asyncio.Protocol):
         self._last_id = 0
         self._paused_by = 0
         self._out: list[Buffer] = []
-        self._after_read: list[Callable[[], None]] = []
         self._is_retired = False
         self._is_concurrent = False
         self.is_lost = False
@@ -327,7 +329,7 @@ class WorkerChannel(asyncio.Protocol):
     def _send(self, frame: Frame) -> None:
         self._channel.step(Side.FRONT_END, frame)
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self._turn.call_at_end(self._flush)
         buffers = encode(frame)
         self._out += buffers
         if self.companions:
@@ -341,18 +343,18 @@ class WorkerChannel(asyncio.Protocol):
             self._send(Predict(number, rows))
             return
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self._turn.call_at_end(self._flush)
         self._out += self._rows.encode(number, rows)
 
     def call_after_read(self, callback: Callable[[], None]) -> None:
         """Call something when all that has been read is handled; from inside of a `ReplySink`."""
-        self._after_read.append(callback)
+        self._turn.call_at_end(callback)
 
     def relay(self, frame: Frame, buffers: list[Buffer]) -> None:
         """Send a frame that another channel has encoded."""
         self._channel.step(Side.FRONT_END, frame)
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self._turn.call_at_end(self._flush)
         self._out += buffers
 
     def _flush(self) -> None:
@@ -370,12 +372,17 @@ class WorkerChannel(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the worker's hello."""
         self._transport = cast("asyncio.Transport", transport)
-        self._loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:
         """Decode frames and act on them; anything malformed ends this worker, nothing else."""
         try:
-            for frame in self._decoder.feed(data):
+            frames = self._decoder.feed(data)
+        except ProtocolError as error:
+            self._drop(error)
+            return
+        self._turn.begin(holds_writes=_are_several_answers(frames))
+        try:
+            for frame in frames:
                 if type(frame) is Result and self._channel.state is ChannelState.SERVING:
                     self._on_result(frame)  # the usual one, which changes no state
                     continue
@@ -385,8 +392,8 @@ class WorkerChannel(asyncio.Protocol):
                 read_directly(self._transport, self)
         except ProtocolError as error:
             self._drop(error)
-        if self._after_read:
-            self._call_after_read()
+        finally:
+            self._turn.end()
 
     def direct_room(self) -> memoryview:
         """Where the rest of a large answer goes."""
@@ -394,6 +401,7 @@ class WorkerChannel(asyncio.Protocol):
 
     def direct_filled(self, size: int) -> bool:
         """So much of a large answer has come; answers whether there is more to come."""
+        self._turn.begin(holds_writes=False)
         try:
             frame = self._decoder.filled(size)
             if frame is None:
@@ -402,14 +410,9 @@ class WorkerChannel(asyncio.Protocol):
             self._receive(frame)
         except ProtocolError as error:
             self._drop(error)
-        if self._after_read:
-            self._call_after_read()
+        finally:
+            self._turn.end()
         return False
-
-    def _call_after_read(self) -> None:
-        callbacks, self._after_read = self._after_read, []
-        for callback in callbacks:
-            callback()
 
     def _drop(self, error: ProtocolError) -> None:
         logger.error("%r: %s; dropping the worker", self._owner or self, error.message)
@@ -525,6 +528,14 @@ class ChannelClaim(Protocol):
         Raises:
             ProtocolError: no such worker is expected.
         """
+
+
+def _are_several_answers(frames: list[Frame]) -> bool:
+    """Whether writes should wait for each other; a lone answer has nothing to wait for."""
+    if len(frames) == 1:
+        frame = frames[0]
+        return type(frame) is Result and len(frame.replies) > 1
+    return bool(frames)
 
 
 def _error_of(reply: Reply) -> TslError:

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from tsl.protocol.errors import ProtocolError
 from tsl.protocol.frames import PROTOCOL_VERSION, Hello, Load
 
+from .loop_turn import LoopTurn
 from .runtime_folder import RuntimeFolder, remove_abandoned
 from .worker_channel import ChannelOwner, WorkerChannel
 
@@ -44,10 +45,12 @@ class WorkerListener:
 
     Args:
         parent: directory for the runtime directory, usually the temporary one.
+        turn: of the event loop.
     """
 
-    def __init__(self, parent: Path) -> None:
+    def __init__(self, parent: Path, turn: LoopTurn) -> None:
         self._parent = parent
+        self._turn = turn
         self._folder: RuntimeFolder | None = None
         self._server: asyncio.Server | None = None
         self._expected: dict[str, ExpectedWorker] = {}
@@ -78,7 +81,7 @@ class WorkerListener:
             os.umask(old_mask)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: WorkerChannel(self._claim), sock=listening, backlog=512
+            lambda: WorkerChannel(self._claim, self._turn), sock=listening, backlog=512
         )
 
     async def close(self) -> None:

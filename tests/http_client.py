@@ -35,10 +35,10 @@ from fakes import (
     sent_job,
 )
 
-from tsl.frontend.http_api.arrivals import Arrivals
 from tsl.frontend.http_api.connection import HttpConnection
 from tsl.frontend.http_api.context import HttpContext, HttpLimits
 from tsl.frontend.http_api.router import Route, Router
+from tsl.frontend.loop_turn import LoopTurn
 from tsl.protocol.errors import QueueFull, ResourceNotFound, Unauthorized
 from tsl.protocol.frames import Chunk, Reply
 
@@ -88,7 +88,7 @@ class HttpPlay:
             "stats": self.stats,
             "access_log": self.access_log,
             "connections": self.connections,
-            "arrivals": Arrivals(lambda deliver: deliver()),
+            "turn": LoopTurn(lambda handle: handle()),
         }
         self.context = HttpContext(**(given | (context or {})))
         self.connection, self.transport = self.connect(transport, below)

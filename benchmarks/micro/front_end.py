@@ -19,7 +19,6 @@ from tsl.frontend.auth import Authorizer, Permission
 from tsl.frontend.batch_pool import BatchPool
 from tsl.frontend.batching import BatchQueue
 from tsl.frontend.config import ServerConfig
-from tsl.frontend.http_api.arrivals import Arrivals
 from tsl.frontend.http_api.clock import Clock
 from tsl.frontend.http_api.connection import HttpConnection
 from tsl.frontend.http_api.context import HttpContext, HttpLimits
@@ -30,6 +29,7 @@ from tsl.frontend.logs.access_log import AccessLog
 from tsl.frontend.logs.fields import ACCESS
 from tsl.frontend.logs.line_log import LineWriter
 from tsl.frontend.logs.settings import LogSettings
+from tsl.frontend.loop_turn import LoopTurn
 from tsl.frontend.measuring import Measuring
 from tsl.frontend.registry import ModelRegistry, ServedModel
 from tsl.frontend.worker import Worker
@@ -152,9 +152,9 @@ class FrontEnd:
         self.loop = _Loop()
         self.end = _WorkerEnd()
         load = Load("b1", "", "", "", batch_size, -1, True, 1 << 20, True, "")
-        self.channel = WorkerChannel(lambda channel, hello: (owner, load, 1 << 30))
+        turn = LoopTurn(self.loop.call_soon)
+        self.channel = WorkerChannel(lambda channel, hello: (owner, load, 1 << 30), turn)
         self.channel.connection_made(cast("asyncio.BaseTransport", self.end))
-        self.channel._loop = cast("Any", self.loop)
         self._from_worker(Hello(PROTOCOL_VERSION, "w", "t", 1), Loaded(1.0))
         owner.channel = self.channel
         self.pool._serving = [self.channel]
@@ -178,7 +178,7 @@ class FrontEnd:
             stats=measuring.stats,
             access_log=AccessLog(access.add),
             connections=set(),
-            arrivals=Arrivals(self.loop.call_soon),
+            turn=turn,
         )
         self.clients = [_Client() for _ in range(CLIENTS)]
         self.connections = [HttpConnection(context) for _ in self.clients]

@@ -1,6 +1,6 @@
 """One client connection: bytes in, requests out, responses back in order.
 
-Theory of operation. What arrives is collected for one turn of the event loop (`Arrivals`), then
+Theory of operation. What arrives is collected for one turn of the event loop (`LoopTurn`), then
 `RequestParser` turns bytes into `Request`s (or one error, after which it is
 of no use). A connection answers one request at a time; pipelined ones wait in order, and beyond a
 bound the connection is not read any more. An error of the parser waits its turn like a request.
@@ -52,6 +52,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, context: HttpContext) -> None:
         # for the whole life
         self.context = context
+        self._turn = context.turn
         self.peer = b"unix"
         self.deadline = math.inf
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -116,7 +117,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Note what has arrived; `process` gets it when the loop has read all there is."""
-        self.context.arrivals.add(self, data)
+        self._turn.add(self, data)
 
     def process(self, data: bytes) -> None:
         """Parse, and serve what is complete."""
@@ -185,7 +186,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client has nothing more to say; it may still listen (see the module's text)."""
-        self.context.arrivals.deliver()
+        self._turn.handle()
         self._is_last = True
         if self._is_closing or self.is_idle:
             return False  # close
@@ -207,7 +208,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; cancel what was being done for it."""
         del exc
-        self.context.arrivals.deliver()
+        self._turn.handle()
         self.context.connections.discard(self)
         self._leave()
         self._is_last = True
@@ -255,7 +256,7 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._parser.wants_continue and self._exchange is None and not self._is_last:
             self._parser.wants_continue = False
-            self._transport.write(CONTINUE)
+            self._turn.write(self._transport, CONTINUE)
         if len(waiting) <= self.context.limits.pipelined // 2:
             flow.resume_reading()
         self._set_deadline()
@@ -300,8 +301,9 @@ class HttpConnection(asyncio.Protocol):
         if not pieces or self._transport.is_closing():
             return
         if sum(map(len, pieces)) < JOIN_BELOW_BYTES:
-            self._transport.write(b"".join(pieces))
+            self._turn.write(self._transport, b"".join(pieces))
         else:
+            self._turn.flush()
             self._transport.writelines(pieces)
 
     def exchange_done(self, exchange: Exchange, data: bytes, body: Buffer = b"") -> None:
@@ -310,9 +312,10 @@ class HttpConnection(asyncio.Protocol):
             self._pieces += (data, body)
             self.write_gathered()
         elif body:
+            self._turn.flush()
             self._transport.writelines((data, body))
         elif data:
-            self._transport.write(data)
+            self._turn.write(self._transport, data)
         context, request, status = self.context, exchange.request, exchange.status
         context.stats.responded(status)
         if context.access_log is not None:
@@ -336,6 +339,7 @@ class HttpConnection(asyncio.Protocol):
         self._waiting.clear()
         self._flow.release()
         self._set_deadline()
+        self._turn.flush()
         if exchange.request.is_http_1_1:
             self._transport.close()  # flushes; the missing last chunk tells
         else:
@@ -360,7 +364,7 @@ class HttpConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """The server is stopping: close when the present requests are answered."""
-        self.context.arrivals.deliver()
+        self._turn.handle()
         if self.is_idle:
             self._is_last = self._is_closing = True
             self._transport.close()
@@ -380,7 +384,7 @@ class HttpConnection(asyncio.Protocol):
         """Called once a second: enforce the deadline."""
         if now < self.deadline:
             return
-        self.context.arrivals.deliver()
+        self._turn.handle()
         if now < self.deadline:
             return
         if self._flow.has_unsent():
@@ -401,6 +405,7 @@ class HttpConnection(asyncio.Protocol):
         self._waiting.clear()
         self._flow.resume_reading()
         self._set_deadline()
+        self._turn.flush()
         if self._transport.can_write_eof() and not self._has_ended:
             self._transport.write_eof()
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tsl.protocol.errors import TslError
 
-from .arrivals import Arrivals
+from ..loop_turn import LoopTurn
 from .clock import Clock
 from .known_heads import KnownHeads
 from .messages import Request
@@ -86,7 +86,7 @@ class HttpContext:
         withholds_authorization: keep the header ``Authorization`` from handlers; while tokens are on.
         standard_status_codes: answer errors with standard statuses instead of TorchServe's.
         connections: the live connections, shared with the other listeners.
-        arrivals: collects what the connections of this listener receive.
+        turn: of the event loop; one's own if it is not shared with the workers' channels.
 
     Attributes:
         plain_lines: what stands between request id and body size in the head of a plain answer.
@@ -96,7 +96,6 @@ class HttpContext:
 
     __slots__ = (
         "access_log",
-        "arrivals",
         "clock",
         "connections",
         "cors",
@@ -108,6 +107,7 @@ class HttpContext:
         "router",
         "standard_status_codes",
         "stats",
+        "turn",
         "withholds_authorization",
     )
 
@@ -123,7 +123,7 @@ class HttpContext:
         withholds_authorization: bool = False,
         standard_status_codes: bool = False,
         connections: set[HttpConnection],
-        arrivals: Arrivals | None = None,
+        turn: LoopTurn | None = None,
     ) -> None:
         self.router = router
         self.limits = limits
@@ -135,7 +135,7 @@ class HttpContext:
         self.withholds_authorization = withholds_authorization
         self.standard_status_codes = standard_status_codes
         self.connections = connections
-        self.arrivals = arrivals or Arrivals()
+        self.turn = turn or LoopTurn()
         self.heads = KnownHeads()
         self.is_draining = False
         self.plain_lines = b""

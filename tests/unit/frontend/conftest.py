@@ -29,6 +29,7 @@ from tsl.frontend import (
 from tsl.frontend.batch_pool import BatchPool
 from tsl.frontend.batching import BatchQueue
 from tsl.frontend.jobs import Job
+from tsl.frontend.loop_turn import LoopTurn
 from tsl.frontend.worker import Worker, WorkerPlan
 from tsl.frontend.worker_channel import WorkerChannel
 from tsl.frontend.worker_listener import WorkerListener
@@ -290,7 +291,7 @@ class FakeWorker:
 
     def connect(self):
         """Connect and say hello; the front end answers with `Load`."""
-        channel = WorkerChannel(self._listener._claim)
+        channel = WorkerChannel(self._listener._claim, self._listener._turn)
         self.transport = FakeTransport(channel, self)
         channel.connection_made(self.transport)
         self.send(Hello(PROTOCOL_VERSION, self.spec.worker_id, self.spec.token, self.pid))
@@ -425,7 +426,7 @@ class FakeMetrics:
 @pytest.fixture
 def listener(tmp_path):
     """A real listener without its socket."""
-    return WorkerListener(tmp_path)
+    return WorkerListener(tmp_path, LoopTurn())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tsl.frontend.jobs import JobState
+from tsl.frontend.loop_turn import LoopTurn
 from tsl.frontend.shared_line import PATIENCE_BYTES
 from tsl.frontend.worker_channel import (
     JOIN_BELOW_BYTES,
@@ -110,7 +111,7 @@ def test_a_stranger_is_dropped_and_sees_nothing(world, launcher, peer):
 
 
 def test_a_connection_that_goes_before_its_hello_concerns_nobody(peer):
-    channel = WorkerChannel(lambda channel, hello: None)
+    channel = WorkerChannel(lambda channel, hello: None, LoopTurn())
 
     channel.connection_lost(None)
 
@@ -495,7 +496,7 @@ def test_a_chunk_is_a_sign_of_life(world, peer, new_job):
 
 
 def test_abort_before_the_connection_is_no_error():
-    WorkerChannel(lambda channel, hello: None).abort()
+    WorkerChannel(lambda channel, hello: None, LoopTurn()).abort()
 
 
 # -- back-pressure
