@@ -159,6 +159,7 @@ def _load(
     yaml = service.context.model_yaml_config
     if isinstance(yaml, dict) and yaml.get("inputFormat") == "tensors":
         envelope = "tensor_rows"  # says more about this model than the server's setting
+        service.decode_input = False  # the envelope reads documents itself
     if envelope:
         wrap: Any = load_envelope(envelope)
         entry_point = wrap(entry_point).handle

@@ -20,6 +20,7 @@ MAX_REMEMBERED: Final = 256
 MAX_BYTES: Final = 4096
 """Longer ones are not remembered."""
 
+_VALUES: Final = b'"data"'
 _SCALARS: Final = (str, int, float, bool, type(None))
 
 
@@ -95,6 +96,8 @@ class RequestDocuments:
         if not isinstance(value, bytes | bytearray | memoryview) or len(value) > MAX_BYTES:
             return read_document(value)
         text = bytes(value)
+        if _VALUES in text:
+            return read_document(text)
         found = self._remembered.get(text)
         if found is None:
             found = read_document(text)

@@ -64,6 +64,7 @@ class Service:
 
     Attributes:
         context: the one context of all calls.
+        decode_input: as given.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Service:
             read_model_yaml(model_dir, manifest),
         )
         self._entry_point = entry_point
-        self._decode_input = decode_input
+        self.decode_input = decode_input
         self._max_response_bytes = max_response_bytes
 
     @property
@@ -139,7 +140,7 @@ class Service:
         context = self.context
         metrics = context.metrics
         rows = batch.rows
-        decode_input = self._decode_input
+        decode_input = self.decode_input
         try:
             data = [decode_row(row, decode_input=decode_input) for row in rows]
         except InvalidInput:
@@ -234,7 +235,7 @@ class Service:
         context.begin_batch(batch.rows, stream)
         stream.open(batch, context)
         try:
-            data = [decode_row(row, decode_input=self._decode_input) for row in batch.rows]
+            data = [decode_row(row, decode_input=self.decode_input) for row in batch.rows]
             if context.metrics is not None:
                 context.metrics.set_request_ids(",".join([row.request_id for row in batch.rows]))
             if self._entry_point is None:

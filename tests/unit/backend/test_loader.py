@@ -312,3 +312,15 @@ def test_a_manifest_that_is_no_object_is_refused(tmp_path, text):
 
     with pytest.raises(ValueError, match=r"JSON object|Expecting property name"):
         read_manifest(str(tmp_path))
+
+
+def test_a_model_that_takes_tensors_reads_documents_itself(model_dir):
+    write(model_dir, "def handle(data, context):\n    return data\n")
+    write(model_dir, "inputFormat: tensors\n", "config.yaml")
+    (model_dir / "MAR-INF").mkdir()
+    manifest = {"model": {"configFile": "config.yaml"}}
+    write(model_dir / "MAR-INF", json.dumps(manifest), "MANIFEST.json")
+
+    service = ModelLoader.load(load_of(model_dir), lambda record: None)
+
+    assert not service.decode_input

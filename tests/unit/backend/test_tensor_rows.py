@@ -214,3 +214,20 @@ def test_classes_of_an_output_are_its_best_scores_by_name():
     assert ranked[0] == {"name": "y", "datatype": "BYTES", "shape": [2], "data": ["3:1:b", "2:2:c"]}
     assert ranked[1]["data"] == [1]
     assert plain[0]["data"] == [1, 3, 2]
+
+
+@pytest.mark.parametrize("values", [[1e39, -1e39], [1e39, 1], [70000.0, -0.0]])
+@pytest.mark.parametrize("datatype", ["FP16", "FP32"])
+def test_floats_beyond_the_range_are_infinite(values, datatype):
+    seen = []
+
+    def handler(data, context):
+        seen.append(data[0]["x"])
+        return [{"y": [1]}]
+
+    run([row(tensor(datatype=datatype, shape=(2,), data=values))], handler)
+
+    with np.errstate(over="ignore"):
+        expected = np.array(values, {"FP16": "f2", "FP32": "f4"}[datatype])
+    assert seen[0].tolist() == expected.tolist()
+    assert seen[0].flags.writeable
