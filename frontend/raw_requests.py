@@ -18,7 +18,7 @@ _DECLARE: Final = "Declare one input with one dimension of any size, or send a J
 
 def with_document(
     declared: Sequence[Mapping[str, Any]], body: bytes | bytearray
-) -> tuple[bytes, bytes]:
+) -> tuple[int, bytes]:
     """Put a JSON document before a tensor.
 
     Args:
@@ -26,7 +26,7 @@ def with_document(
         body: the bytes; of ``BYTES`` one element, without its size.
 
     Returns:
-        The length of the document, as in the header; document and bytes. Outputs are asked for as
+        Bytes of the document; document and bytes. Outputs are asked for as
         bytes.
 
     Raises:
@@ -56,7 +56,7 @@ def with_document(
     }
     document = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
     header = json.dumps(document).encode("utf-8", "replace")
-    return str(len(header)).encode("ascii"), header + body
+    return len(header), header + body
 
 
 def _filled(name: str, shape: Sequence[int], count: int) -> list[int]:

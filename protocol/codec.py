@@ -7,10 +7,12 @@ Layout of a frame::
     msgpack array: [type number, field, …]     a body field holds the body's size instead
     body, body, …                              raw, in the order of their sizes
 
-Requests are mostly alike, and so are answers; what repeats has a short form. A row ``[request id, size]`` has one
-body named `PLAIN`, and headers, properties and media type of the last row of the connection that had
-such a body and said so. A reply that is a number is a plain one with a body of that size; ``[size]`` is
-one with the headers of the last reply of the frame that had headers and nothing else to say.
+Requests are mostly alike, and so are answers; what repeats has a short form. A row ``[request id,
+size]`` has one body named `PLAIN`, and headers, properties and media type of the last row of the
+connection that had such a body and said so. A row ``[request id, size, size, …]`` has several parts, and
+headers, properties, names and media types of the last row with several parts that said so. A reply that
+is a number is a plain one with a body of that size; ``[size]`` is one with the headers of the last reply
+of the frame that had headers and nothing else to say.
 
 Both numbers are big-endian. The second one is not strictly needed (msgpack knows its own end),
 but with it the header is decoded from one exact slice by the C decoder.
@@ -69,9 +71,12 @@ PLAIN: Final = "body"
 _NO_HEADERS: Final[list[str]] = []
 
 _Known: TypeAlias = tuple[Headers | None, list[str] | None, str | None]
+_Kinds: TypeAlias = list[tuple[str, str]]
+"""Names and media types of a row's parts."""
 
 BODIES_DO_NOT_FIT: Final = "body sizes do not fit the frame"
 BYTES_LEFT_OVER: Final = "bytes left over behind the bodies"
+NOT_THERE: Final = "a row like one that was not there"
 
 _pack: Final[Callable[[object], bytes]] = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 _unpack: Final = msgpack.unpackb
@@ -122,7 +127,7 @@ class RowEncoder:
     All of a connection's must come from the same encoder, or each from a new one.
     """
 
-    __slots__ = ("_headers", "_properties", "_type")
+    __slots__ = ("_headers", "_properties", "_several", "_type")
 
     def __init__(self) -> None:
         self.forget()
@@ -132,6 +137,8 @@ class RowEncoder:
         self._headers: Headers | None = None
         self._properties: list[str] | None = None
         self._type: str | None = None
+        # Headers, properties, names and types of a row with several parts.
+        self._several: tuple[object, object, object, object] = (None, None, None, None)
 
     def encode(self, batch_id: int, rows: Sequence[Row]) -> list[Buffer]:
         """Serialise a `Predict` frame, without making one first: this is done for every batch.
@@ -147,6 +154,7 @@ class RowEncoder:
         bodies: list[Buffer] = []
         packed: list[tuple[object, ...]] = []
         known_headers, known_properties, known_type = self._headers, self._properties, self._type
+        several = self._several
         for request_id, headers, properties, parts in rows:
             if len(parts) == 1:  # a plain body: the usual case
                 name, content_type, body = parts[0]
@@ -163,12 +171,27 @@ class RowEncoder:
                 if name == PLAIN:
                     known_headers, known_properties, known_type = headers, properties, content_type
                 continue
-            sizes = [(name, content_type, len(body)) for name, content_type, body in parts]
-            bodies += [part[2] for part in parts]
-            packed.append((request_id, headers, properties, sizes))
+            if not parts:
+                packed.append((request_id, headers, properties, parts))
+                continue
+            names, types, contents = zip(*parts, strict=True)
+            bodies += contents
+            sizes = map(len, contents)
+            if (
+                headers is several[0]
+                and properties is several[1]
+                and names == several[2]
+                and types == several[3]
+            ):
+                packed.append((request_id, *sizes))
+                continue
+            several = headers, properties, names, types
+            kinds = list(zip(names, types, sizes, strict=True))
+            packed.append((request_id, headers, properties, kinds))
         self.forget()
         buffers = _framed(_pack((_PREDICT, batch_id, packed)), bodies)
         self._headers, self._properties, self._type = known_headers, known_properties, known_type
+        self._several = several
         return buffers
 
 
@@ -220,6 +243,7 @@ class FrameDecoder:
         "_max_body",
         "_max_header",
         "_need",
+        "_several",
         "room",
     )
 
@@ -239,6 +263,7 @@ class FrameDecoder:
         self._have = 0
         self._need = PREFIX_BYTES
         self._known: _Known = (None, None, None)
+        self._several: tuple[Headers, list[str], _Kinds] | None = None
 
     @property
     def missing(self) -> int:
@@ -393,14 +418,25 @@ class FrameDecoder:
             if len(rest) == 1:
                 headers, properties, content_type = self._known
                 if headers is None or properties is None or content_type is None:
-                    raise ProtocolError("a row like one that was not there")
+                    raise ProtocolError(NOT_THERE)
                 parts = [new_part((PLAIN, content_type, take(rest[0])))]
+            elif rest and type(rest[0]) is int:
+                if self._several is None:
+                    raise ProtocolError(NOT_THERE)
+                headers, properties, kinds = self._several
+                parts = [
+                    new_part((name, content_type, take(size)))
+                    for (name, content_type), size in zip(kinds, rest, strict=True)
+                ]
             else:
                 headers, properties, sizes = rest
                 _check_pairs(headers, bytes)
                 _check_pairs(properties, str)
                 parts = _decode_parts(sizes, take)
-                if len(parts) == 1 and parts[0][0] == PLAIN:
+                if len(parts) > 1:
+                    kinds = [(name, content_type) for name, content_type, _ in parts]
+                    self._several = (headers, properties, kinds)
+                elif parts and parts[0][0] == PLAIN:
                     self._known = (headers, properties, parts[0][1])
             rows.append(new_row((request_id, headers, properties, parts)))
         bodies.finish()

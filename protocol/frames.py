@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
-PROTOCOL_VERSION: Final = 4
+PROTOCOL_VERSION: Final = 5
 """Raised with every incompatible change; both sides of a socket must have the same."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview

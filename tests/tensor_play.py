@@ -118,8 +118,8 @@ class Call:
     def new_job_id(self):
         return "job"
 
-    def respond(self, message):
-        self._answer = message
+    def respond_bytes(self, data):
+        self._answer = pb.ModelInferResponse.FromString(data)
 
     def fail(self, error):
         self._error = error
@@ -227,7 +227,8 @@ class TensorPlay:
         """
         call = Call(peer)
         data = message.SerializeToString()  # as it comes from the wire
-        received = type(message).FromString(data)
+        read = getattr(self._service, f"read_{method}", type(message).FromString)
+        received = read(data)
         answer = getattr(self._service, method)(received, call)
         if inspect.isawaitable(answer):
             answer = self._loop.run_until_complete(answer)

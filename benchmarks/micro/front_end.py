@@ -2,7 +2,7 @@
 
 64 connections send what wrk sends, a token with it; a channel of the pool answers every batch with an
 echo. Both ends are memory, so what is left is our own code (and httptools, msgpack). Metrics and logs
-are as by default.
+are as by default. The same for 256 numbers by the Open Inference Protocol, as JSON and as bytes.
 """
 
 # ruff: noqa: SLF001  (the path is cut out of the server by hand)
@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import struct
 import tempfile
 import time
-from typing import Any, Final, cast
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple, cast
 
 from tsl.frontend.auth import Authorizer, Permission
 from tsl.frontend.batch_pool import BatchPool
@@ -24,6 +27,7 @@ from tsl.frontend.http_api.connection import HttpConnection
 from tsl.frontend.http_api.context import HttpContext, HttpLimits
 from tsl.frontend.http_api.guard import guarded
 from tsl.frontend.http_api.inference import InferenceApi
+from tsl.frontend.http_api.open_inference import OpenInferenceApi
 from tsl.frontend.http_api.router import Route, Router
 from tsl.frontend.logs.access_log import AccessLog
 from tsl.frontend.logs.fields import ACCESS
@@ -31,7 +35,10 @@ from tsl.frontend.logs.line_log import LineWriter
 from tsl.frontend.logs.settings import LogSettings
 from tsl.frontend.loop_turn import LoopTurn
 from tsl.frontend.measuring import Measuring
+from tsl.frontend.open_inference import OpenInference
+from tsl.frontend.open_inference_parameters import SequenceNames
 from tsl.frontend.registry import ModelRegistry, ServedModel
+from tsl.frontend.shared_memory import SharedMemory
 from tsl.frontend.worker import Worker
 from tsl.frontend.worker_channel import ChannelOwner, WorkerChannel
 from tsl.model_store import ModelVersion
@@ -47,16 +54,66 @@ from tsl.protocol.frames import (
     Result,
 )
 
+from ..peers.encodings import HEAD_SIZE, binary_request
 from ..report import table
 
 CLIENTS: Final = 64
 TOKEN: Final = "aB3dE6gH" * 4
 ROUNDS: Final = 1500
-WRK: Final = (
-    b"POST /predictions/b1 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
-    b"Content-Type: application/octet-stream\r\nAuthorization: Bearer %b\r\n"
-    b"Content-Length: 11\r\n\r\nhello world" % TOKEN.encode()
-)
+
+
+class Traffic(NamedTuple):
+    """What is asked and answered.
+
+    Attributes:
+        request: as wrk sends it.
+        headers: that the worker sets for an answer.
+        body: of an answer; None for that of the request.
+    """
+
+    request: bytes
+    headers: list[str]
+    body: bytes | None
+
+
+def _request(target: str, body: bytes, content_type: str, *more: str) -> bytes:
+    lines = [
+        f"POST {target} HTTP/1.1",
+        "Host: 127.0.0.1:8080",
+        f"Content-Type: {content_type}",
+        *more,
+        f"Authorization: Bearer {TOKEN}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _tensors() -> tuple[Traffic, Traffic]:
+    numbers = [float(number) for number in range(256)]
+    raw = struct.pack("<256f", *numbers)
+    tensor: dict[str, Any] = {"name": "INPUT0", "shape": [1, 256], "datatype": "FP32"}
+    head = {"model_name": "b1", "model_version": "1.0"}
+    output = {**tensor, "name": "OUTPUT0"}
+    size = {"parameters": {"binary_data_size": len(raw)}}
+    texts = [
+        json.dumps({**head, "outputs": [{**output, **values}]}, separators=(",", ":")).encode()
+        for values in ({"data": numbers}, size)
+    ]
+    asked = json.dumps({"inputs": [{**tensor, "data": numbers}]}).encode()
+    target, length = "/v2/models/b1/infer", "Inference-Header-Content-Length"
+    octets = "application/octet-stream"
+    return Traffic(
+        _request(target, asked, "application/json"), ["content-type", "application/json"], texts[0]
+    ), Traffic(
+        _request(target, binary_request("FP32", [1, 256], raw), octets, f"{length}: {HEAD_SIZE}"),
+        [length, str(len(texts[1])), "content-type", octets],
+        texts[1] + raw,
+    )
+
+
+WRK: Final = _request("/predictions/b1", b"hello world", "application/octet-stream")
+_JSON, _BINARY = _tensors()
+TRAFFIC: Final = {"echo": Traffic(WRK, [], None), "tensors": _BINARY, "JSON": _JSON}
 
 
 class _Client:
@@ -136,7 +193,8 @@ class _Loop:
 class FrontEnd:
     """The path of a request, with memory at both ends."""
 
-    def __init__(self, batch_size: int, folder: str) -> None:
+    def __init__(self, traffic: Traffic, batch_size: int, folder: str) -> None:
+        self._traffic = traffic
         queue = BatchQueue(
             capacity=1000, capacity_bytes=1 << 30, batch_size=batch_size, max_delay_s=1.0
         )
@@ -159,16 +217,22 @@ class FrontEnd:
         owner.channel = self.channel
         self.pool._serving = [self.channel]
         self.pool._idle.append(cast("Worker", owner))
-        version = type("V", (), {"name": "b1", "version": "1.0"})
+        settled = SimpleNamespace(input_format="tensors", sequence_batching=False)
+        version = SimpleNamespace(name="b1", version="1.0", config=settled)
         registry.add(ServedModel(cast("ModelVersion", version), self.pool, 0.0))
         api = InferenceApi(registry)
+        protocol = OpenInference(registry, SharedMemory())
+        tensors = OpenInferenceApi(registry, protocol, SequenceNames("id", "start", "end"))
         authorizer = Authorizer(
             lifetime_s=3600,
             fixed={Permission.INFERENCE: TOKEN},
             save=lambda document: None,
             stats=measuring.stats,
         )
-        routes = [Route(path="/predictions/{model_name}", methods={"*": api.predict})]
+        routes = [
+            Route(path="/predictions/{model_name}", methods={"*": api.predict}),
+            Route(path="/v2/models/{model_name}/infer", methods={"POST": tensors.infer}),
+        ]
         access = settings.open_lines(ACCESS, lines)
         assert access is not None
         context = HttpContext(
@@ -192,23 +256,21 @@ class FrontEnd:
     def ask(self) -> None:
         """Every client sends a request."""
         for connection in self.connections:
-            connection.data_received(WRK)
+            connection.data_received(self._traffic.request)
         self.loop.run()
 
     def answers(self) -> list[bytes]:
         """What the worker says to all that it was sent."""
         return [
-            b"".join(
-                bytes(buffer)
-                for buffer in encode(
-                    Result(
-                        batch.batch_id,
-                        30,
-                        [Reply(0, "", [], "", row.parts[0].body) for row in batch.rows],
-                    )
-                )
-            )
+            b"".join(map(bytes, encode(Result(batch.batch_id, 30, self._replies(batch)))))
             for batch in self.end.take()
+        ]
+
+    def _replies(self, batch: Predict) -> list[Reply]:
+        _, headers, body = self._traffic
+        return [
+            Reply(0, "", headers, "", row.parts[0].body if body is None else body)
+            for row in batch.rows
         ]
 
     def answer(self, frames: list[bytes]) -> None:
@@ -218,10 +280,10 @@ class FrontEnd:
         self.loop.run()
 
 
-async def measure(batch_size: int, rounds: int = ROUNDS) -> tuple[float, float]:
+async def measure(kind: str, batch_size: int, rounds: int = ROUNDS) -> tuple[float, float]:
     """Microseconds per request of both ways, the least of many rounds."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        return await _measure(FrontEnd(batch_size, folder), batch_size, rounds)
+        return await _measure(FrontEnd(TRAFFIC[kind], batch_size, folder), batch_size, rounds)
 
 
 async def _measure(front_end: FrontEnd, batch_size: int, rounds: int) -> tuple[float, float]:
@@ -246,10 +308,11 @@ async def main() -> None:
     gc.freeze()
     gc.disable()
     rows = []
-    for batch_size in (1, 32):
-        there, back = await measure(batch_size)
-        rows.append([str(batch_size), f"{there:.2f}", f"{back:.2f}", f"{there + back:.2f}"])
-    print(table(["batch size", "request, µs", "answer, µs", "both, µs"], rows))
+    for kind, batch_size in (("echo", 1), ("echo", 32), ("tensors", 32), ("JSON", 32)):
+        there, back = await measure(kind, batch_size)
+        cells = [kind, str(batch_size), f"{there:.2f}", f"{back:.2f}", f"{there + back:.2f}"]
+        rows.append(cells)
+    print(table(["", "batch size", "request, µs", "answer, µs", "both, µs"], rows))
 
 
 if __name__ == "__main__":

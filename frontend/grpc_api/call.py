@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError, Message
 
@@ -196,7 +196,7 @@ class Call:
             return wire.decompressed(message, self.head.encoding, limit)
         return message
 
-    def _parse(self, message: bytes) -> Message:
+    def _parse(self, message: bytes) -> Any:
         try:
             return self._method.parse(message)
         except DecodeError as error:
@@ -220,7 +220,7 @@ class Call:
 
     # -- calls that are served by a task -----------------------------------------------------------
 
-    def _start(self, request: Message | Inbox) -> None:
+    def _start(self, request: Any) -> None:
         run = self._run_stream(request) if self._method.gives_stream else self._run(request)
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(run)
@@ -228,13 +228,13 @@ class Call:
         if left_s is not None:
             self._timer = loop.call_later(max(left_s, 0.0), self._expire)
 
-    async def _run(self, request: Message | Inbox) -> None:
+    async def _run(self, request: Any) -> None:
         try:
             self.respond(await self._method.call(request, self))
         except Exception as error:
             self.fail(error)
 
-    async def _run_stream(self, request: Message | Inbox) -> None:
+    async def _run_stream(self, request: Any) -> None:
         try:
             # Closed here and now, whatever ends the call: that is what withdraws its jobs.
             async with aclosing(self._method.call(request, self)) as answers:
@@ -269,14 +269,17 @@ class Call:
 
     def respond(self, message: Message) -> None:
         """The only answer."""
+        self.respond_bytes(message.SerializeToString())
+
+    def respond_bytes(self, body: bytes) -> None:
+        """The only answer, encoded."""
         if self._has_ended:
             return
         if self._has_begun:
-            self.send(message)
+            self._send(body)
             self.finish()
             return
         stream, encoding = self._stream, self.head.answer_encoding
-        body = message.SerializeToString()
         if encoding == "identity":
             data, head = wire.prefix(0, len(body)) + body, wire.HEAD
         else:
@@ -286,13 +289,16 @@ class Call:
 
     def send(self, message: Message) -> None:
         """One of several answers."""
+        self._send(message.SerializeToString())
+
+    def _send(self, body: bytes) -> None:
         if self._has_ended:
             return
         encoding, sender = self.head.answer_encoding, self._session.sender
         if not self._has_begun:
             self._has_begun = True
             sender.headers(self._stream, wire.COMPRESSED_HEADS.get(encoding, wire.HEAD))
-        sender.data(self._stream, wire.framed(message.SerializeToString(), encoding))
+        sender.data(self._stream, wire.framed(body, encoding))
 
     def finish(self) -> None:
         """There are no more answers."""

@@ -70,12 +70,12 @@ class UnaryAnswer:
     Args:
         call: what is answered.
         stats: counts the answer.
-        make: makes the message of the handler's answer; raises `TslError`.
+        make: makes the encoded message of the handler's answer; raises `TslError`.
     """
 
     __slots__ = ("_call", "_make", "_pieces", "_stats")
 
-    def __init__(self, call: Call, stats: Stats, make: Callable[[Buffer], Message]) -> None:
+    def __init__(self, call: Call, stats: Stats, make: Callable[[Buffer], bytes]) -> None:
         self._call = call
         self._stats = stats
         self._make = make
@@ -96,7 +96,7 @@ class UnaryAnswer:
         except Exception as error:
             self._call.fail(error)
             return False
-        self._call.respond(message)
+        self._call.respond_bytes(message)
         return True
 
     def chunk(self, job: Job, chunk: Chunk) -> None:

@@ -27,7 +27,7 @@ from ..http_api.context import Stats
 from ..http_api.health import health_of
 from ..jobs import Job, ReplySink
 from ..open_inference_parameters import SequenceNames, alone
-from ..registry import ModelRegistry
+from ..registry import ModelRegistry, ServedModel
 from ..sequence_headers import new_sequence_id
 from .call import Call
 from .calls import Outbox, StreamAnswer, StreamPieces, UnaryAnswer
@@ -41,6 +41,9 @@ from .protos.inference_pb2 import (
 MAX_CONCURRENT: Final = 128
 """Messages of one bidirectional stream being worked on; the client is read no further."""
 _TRUE: Final = b"true"
+_NO_HEADERS: Final[list[bytes]] = []
+_NO_PROPERTIES: Final[list[str]] = []
+"""The same for all calls: what rows share is sent to a worker once."""
 
 
 class InferenceService:
@@ -69,7 +72,8 @@ class InferenceService:
     def predictions(self, request: PredictionsRequest, call: Call) -> None:
         """One answer."""
         sequence_id, headers = self._sequence_of_call(request)
-        sink = UnaryAnswer(call, self._stats, _maker(sequence_id))
+        make = _maker(sequence_id)
+        sink = UnaryAnswer(call, self._stats, lambda body: make(body).SerializeToString())
         call.withdraw = self._submit(request, call, sink, headers).cancel
 
     def stream_predictions(self, request: PredictionsRequest, call: Call) -> None:
@@ -145,7 +149,7 @@ class InferenceService:
         """
         served = self._registry.get(_name_of(request), request.model_version)
         if not served.version.config.sequence_batching:
-            return None, []
+            return None, _NO_HEADERS
         names = self._sequence_headers
         sequence_id = request.sequence_id
         if not sequence_id:
@@ -173,48 +177,43 @@ class InferenceService:
         sink: ReplySink,
         headers: list[bytes],
     ) -> Job:
-        name = _name_of(request)
+        name, version = _name_of(request), request.model_version
         parts = [Part(name, "", value) for name, value in request.input.items()]
         return submit(
-            self._registry,
+            self._registry.get(name, version),
             self._stats,
             sink,
-            name,
-            request.model_version,
-            Row(call.new_job_id(), headers, [], parts),
+            (name, version or "default"),
+            Row(call.new_job_id(), headers, _NO_PROPERTIES, parts),
             call.time_remaining(),
         )
 
 
 def submit(
-    registry: ModelRegistry,
+    served: ServedModel,
     stats: Stats,
     sink: ReplySink,
-    name: str,
-    version: str,
+    labels: tuple[str, str],
     row: Row,
     time_left_s: float | None,
 ) -> Job:
     """Make a job of a call, and queue it.
 
     Args:
-        registry: where the model is looked up.
+        served: the model.
         stats: counts it.
         sink: where its answer goes.
-        name: model name.
-        version: "" for the default one.
+        labels: model and version as asked for, for the counters.
         row: what the worker gets.
         time_left_s: how long the client still waits; None for as long as it takes.
 
     Raises:
-        ModelNotFound, VersionNotFound: there is no such thing.
         NoWorkers, QueueFull, ShuttingDown: it is not accepted.
     """
-    served = registry.get(name, version)
     now = time.monotonic()
     limits = [limit for limit in (served.client_timeout_s, time_left_s) if limit]
     job = Job(row, sink, now, now + min(limits) if limits else None)
-    job.labels = (name, version or "default")
+    job.labels = labels
     stats.accepted(job)
     served.pool.submit(job)
     return job

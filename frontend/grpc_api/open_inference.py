@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from google.protobuf.json_format import ParseDict
 
 from tsl.protocol.errors import Forbidden, InvalidParameter, TslError
-from tsl.protocol.frames import Buffer, Reply, Row
+from tsl.protocol.frames import Buffer, Reply, new_row
 from tsl.protocol.tensors import FRAMED
 
 from ..http_api.context import Stats
 from ..http_api.health import is_ready
 from ..jobs import Job, ReplySink
 from ..model_repository import ModelRepository
-from ..open_inference import OpenInference
+from ..open_inference import ModelCounters, OpenInference
 from ..open_inference_parameters import SequenceNames, alone, sequence_of, timeout_of
 from ..registry import ModelRegistry, ServedModel
 from ..shared_memory import Attached
 from .call import Call
 from .calls import Outbox, StreamPieces, UnaryAnswer
+from .infer_messages import InferAnswers, InferRequest, InferRequests, KnownRequest, parts_like
 from .inference import MAX_CONCURRENT, submit
 from .protos import open_inference_pb2 as pb
 from .setting_messages import log_response, log_values, trace_response
@@ -32,6 +34,10 @@ from .turns import Turn, Turns
 
 _WANTS_FINAL: Final = "triton_enable_empty_final_response"
 _IS_FINAL: Final = "triton_final_response"
+_NO_HEADERS: Final[list[bytes]] = []
+_PLAIN: Final[list[str]] = []
+_FRAMED: Final = [FRAMED, "True"]
+"""Properties of rows, the same lists for all calls: what rows share is sent to a worker once."""
 
 
 class OpenInferenceService(SharedMemoryCalls):
@@ -63,6 +69,8 @@ class OpenInferenceService(SharedMemoryCalls):
         self._protocol = protocol
         self._stats = stats
         self._repository = repository
+        self._requests = InferRequests()
+        self._answers = InferAnswers()
 
     # -- health and metadata ---------------------------------------------------------------------
 
@@ -113,12 +121,49 @@ class OpenInferenceService(SharedMemoryCalls):
 
     # -- models ------------------------------------------------------------------------------------
 
-    def model_infer(self, request: pb.ModelInferRequest, call: Call) -> None:
+    def read_model_infer(self, data: bytes) -> InferRequest:
+        """A message for `model_infer`."""
+        return self._requests.read(data)
+
+    def model_infer(self, request: InferRequest, call: Call) -> None:
         """One answer."""
-        served = self._served(request)
-        attached = self._attach(served, request, call)
-        sink = _InferAnswer(call, self._stats, self._protocol, served, request, attached)
-        call.withdraw = self._submit(served, request, sink, call, attached).cancel
+        known = request.known
+        if known is not None:
+            served = self._registry.get(known.name, known.version)
+            if _takes_tensors(served):
+                self._infer_like(known, served, request, call)
+                return
+        message = request.message
+        served = self._served(message)
+        attached = self._attach(served, message, call)
+        takes_tensors = _takes_tensors(served)
+        if takes_tensors and request.tensors:
+            make = self._maker(served, request.request_id, message.model_name)
+        else:
+            make = partial(_encoded, served, message)
+        sink = _InferAnswer(call, self._stats, self._protocol.counters(served), make, attached)
+        job = self._submit(served, message, sink, call, attached)
+        call.withdraw = job.cancel
+        if takes_tensors and attached is None:
+            self._requests.remember(request, job.row.parts)
+
+    def _infer_like(
+        self, known: KnownRequest, served: ServedModel, request: InferRequest, call: Call
+    ) -> None:
+        """Answer a call that is like an earlier one but for its id and its tensors."""
+        name, version, parameters, *_ = known
+        headers, time_left_s = self._asked_for(served, parameters, call)
+        make = self._maker(served, request.request_id, name)
+        sink = _InferAnswer(call, self._stats, self._protocol.counters(served), make, None)
+        parts = parts_like(known, request.tensors)
+        row = new_row((call.new_job_id(), headers, _FRAMED, parts))
+        labels = (name, version or "default")
+        call.withdraw = submit(served, self._stats, sink, labels, row, time_left_s).cancel
+
+    def _maker(self, served: ServedModel, request_id: str, name: str) -> Callable[[Buffer], bytes]:
+        """Makes the answer for who has sent bytes to a model that takes tensors."""
+        message_of, version = self._answers.message_of, served.version.version
+        return lambda body: message_of(body, request_id, name, version)
 
     async def model_stream_infer(
         self, requests: AsyncIterator[pb.ModelInferRequest], call: Call
@@ -197,8 +242,7 @@ class OpenInferenceService(SharedMemoryCalls):
         names = [*regions_of(request)]
         if not names:
             return None
-        takes_tensors = served.version.config.input_format == "tensors"
-        return self._regions.attach(names, call.peer(), takes_tensors=takes_tensors)
+        return self._regions.attach(names, call.peer(), takes_tensors=_takes_tensors(served))
 
     def _submit(
         self,
@@ -208,29 +252,35 @@ class OpenInferenceService(SharedMemoryCalls):
         call: Call,
         attached: Attached | None,
     ) -> Job:
-        takes_tensors = served.version.config.input_format == "tensors"
+        takes_tensors = _takes_tensors(served)
         parts = parts_of(request, takes_tensors=takes_tensors)
-        properties = [FRAMED, "True"] if takes_tensors else []
+        properties = _FRAMED if takes_tensors else _PLAIN
         if attached is not None:
-            properties += attached.properties
-        headers: list[bytes] = []
-        time_left_s = call.time_remaining()
-        if request.parameters or served.version.config.sequence_batching:
-            parameters = parameter_values(request.parameters)
-            if served.version.config.sequence_batching:
+            properties = [*properties, *attached.properties]
+        parameters = parameter_values(request.parameters)
+        headers, time_left_s = self._asked_for(served, parameters, call)
+        return submit(
+            served,
+            self._stats,
+            sink,
+            (request.model_name, request.model_version or "default"),
+            new_row((call.new_job_id(), headers, properties, parts)),
+            time_left_s,
+        )
+
+    def _asked_for(
+        self, served: ServedModel, parameters: dict[str, Any], call: Call
+    ) -> tuple[list[bytes], float | None]:
+        """Headers of the row, and how long the client waits, in seconds; None for ever."""
+        headers, time_left_s = _NO_HEADERS, call.time_remaining()
+        is_stateful = served.version.config.sequence_batching
+        if parameters or is_stateful:
+            if is_stateful:
                 names = self._sequence_names
                 headers = sequence_of(parameters, names) or alone(names)
             limits = [each for each in (time_left_s, timeout_of(parameters)) if each]
             time_left_s = min(limits, default=None)
-        return submit(
-            self._registry,
-            self._stats,
-            sink,
-            request.model_name,
-            request.model_version,
-            Row(call.new_job_id(), headers, properties, parts),
-            time_left_s,
-        )
+        return headers, time_left_s
 
     # -- the repository ----------------------------------------------------------------------------
 
@@ -292,30 +342,28 @@ class OpenInferenceService(SharedMemoryCalls):
 class _InferAnswer(UnaryAnswer):
     """Counts the answer in the protocol's own statistics, too."""
 
-    __slots__ = ("_attached", "_protocol", "_served")
+    __slots__ = ("_attached", "_counters")
 
     def __init__(
         self,
         call: Call,
         stats: Stats,
-        protocol: OpenInference,
-        served: ServedModel,
-        request: pb.ModelInferRequest,
+        counters: ModelCounters,
+        make: Callable[[Buffer], bytes],
         attached: Attached | None,
     ) -> None:
-        super().__init__(call, stats, lambda body: _response(served, request, body))
+        super().__init__(call, stats, make)
         self._attached = attached  # kept until the call has its answer
-        self._protocol = protocol
-        self._served = served
+        self._counters = counters
 
     def finish(self, job: Job, reply: Reply) -> None:
         self._attached = None
         succeeded = self._answer(job, reply)
-        self._protocol.counters(self._served).note(job, succeeded=succeeded)
+        self._counters.note(job, succeeded=succeeded)
 
     def fail(self, job: Job, error: TslError) -> None:
         self._attached = None
-        self._protocol.counters(self._served).note(job, succeeded=False)
+        self._counters.note(job, succeeded=False)
         super().fail(job, error)
 
 
@@ -325,12 +373,20 @@ def _name(name: str) -> str:
     return name
 
 
+def _takes_tensors(served: ServedModel) -> bool:
+    return served.version.config.input_format == "tensors"
+
+
+def _encoded(served: ServedModel, request: pb.ModelInferRequest, body: Buffer) -> bytes:
+    return _response(served, request, body).SerializeToString()
+
+
 def _response(
     served: ServedModel, request: pb.ModelInferRequest, body: Buffer
 ) -> pb.ModelInferResponse:
     return response_of(
         body,
-        is_framed=served.version.config.input_format == "tensors",
+        is_framed=_takes_tensors(served),
         wants_raw=wants_raw(request),
         request_id=request.id,
         name=request.model_name,

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -35,10 +34,12 @@ class Method:
         name: full name, ``package.Service/Method``.
         descriptor: of the method.
         call: the servicer's function.
+        read: makes a request of bytes, None for what protobuf makes of them.
 
     Attributes:
         name: full name.
-        parse: makes a request of bytes; raises protobuf's `DecodeError`.
+        parse: makes a request of bytes; raises protobuf's `DecodeError`. The servicer's own
+            function ``read_…``, if it has one.
         request_name: name of its message.
         is_plain: whether it is run without a task.
         takes_stream: whether the client sends any number of messages.
@@ -55,10 +56,18 @@ class Method:
         "takes_stream",
     )
 
-    def __init__(self, name: str, descriptor: MethodDescriptor, call: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        descriptor: MethodDescriptor,
+        call: Callable[..., Any],
+        read: Callable[[bytes], Any] | None = None,
+    ) -> None:
         self.name = name
         self.call = call
-        self.parse: Callable[[bytes], Message] = GetMessageClass(descriptor.input_type).FromString
+        self.parse: Callable[[bytes], Any] = (
+            read or GetMessageClass(descriptor.input_type).FromString
+        )
         self.request_name = descriptor.input_type.full_name
         self.gives_stream = inspect.isasyncgenfunction(call)
         self.takes_stream: bool = descriptor.client_streaming
@@ -79,7 +88,10 @@ def methods_of(service: Any, servicer: object, name: str = "") -> dict[bytes, Me
     full_name = name or service.full_name
     return {
         f"/{full_name}/{method.name}".encode(): Method(
-            f"{full_name}/{method.name}", method, getattr(servicer, _snake(method.name))
+            f"{full_name}/{method.name}",
+            method,
+            getattr(servicer, _snake(method.name)),
+            getattr(servicer, f"read_{_snake(method.name)}", None),
         )
         for method in service.methods
     }

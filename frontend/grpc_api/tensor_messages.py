@@ -100,7 +100,9 @@ def parts_of(request: ModelInferRequest, *, takes_tensors: bool) -> list[Part]:
             }
         )
     check_names([each.name for each in request.inputs])
-    document: dict[str, Any] = {"id": request.id, "model_name": request.model_name}
+    document: dict[str, Any] = {"model_name": request.model_name}
+    if not takes_tensors:  # else the answer gets it here, and documents are the same more often
+        document = {"id": request.id, **document}
     outputs = [
         {"name": output.name, "parameters": parameter_values(output.parameters)}
         for output in request.outputs

@@ -24,6 +24,7 @@ from .messages import (
     Request,
     handler_headers,
     json_body,
+    known_headers,
     status_line,
 )
 from .request_ids import new_request_id
@@ -136,22 +137,29 @@ class Exchange:
         context, request = self.connection.context, self.request
         head = request.head
         context.stats.answered(job, status or 200)
+        lines = b""
+        if headers:
+            lines, names = known_headers(tuple(headers))
+            is_usual = names.isdisjoint(context.cors_lines)
+        else:
+            is_usual = True
         if (
-            headers
-            or phrase
+            phrase
             or status not in (0, 200)
             or head.method == b"HEAD"
             or (head.accept and sse.is_wanted(head.accept))
+            or not is_usual
         ):
             self._finish_dressed(reply)
             return
-        # The usual answer: 200 and nothing set by the handler.
+        # The usual answer: 200, and headers that came before.
         length = len(body)
         joined, rest = (body, b"") if length < JOIN_BELOW_BYTES else (b"", body)
         data = b"".join(
             (
                 b"HTTP/1.1 200 OK\r\nx-request-id: ",
                 self.request_id.encode("ascii"),
+                lines,
                 context.plain_lines,
                 b"%d\r\n" % length,
                 KEEP_ALIVE if request.keep_alive and not context.is_draining else CLOSE,

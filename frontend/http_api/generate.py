@@ -13,12 +13,11 @@ from ..jobs import Job
 from ..open_inference import ModelCounters, OpenInference, declared_tensors
 from ..open_inference_parameters import SequenceNames, sequence_of, timeout_of
 from ..registry import ModelRegistry
-from ..timing import TimedJob
 from . import sse
 from .content_coding import decoded
 from .exchange import STREAMING, Exchange
-from .inference import deadline_of
 from .router import Params
+from .submission import ModelCall, submit
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +61,9 @@ class GenerateApi:
     def _submit(
         self, exchange: Exchange, params: Params, sink: type[_Answers], method: str
     ) -> None:
-        name, version = params["model_name"], params.get("model_version", "")
+        call = ModelCall(params)
         request = exchange.request
-        served = self._registry.get(name, version)
+        served = self._registry.get(call.name, call.version)
         config = served.version.config
         limit = exchange.connection.context.limits.body_bytes
         headers, body = decoded(request.headers, request.body, limit)
@@ -76,25 +75,14 @@ class GenerateApi:
             headers = [*headers, *sequence_of(parameters, self._sequence_names)]
         limits = [each for each in (served.client_timeout_s, timeout_of(parameters)) if each]
         limit_s = min(limits, default=0.0)
-        head: dict[str, Any] = {"model_name": name, "model_version": served.version.version}
+        head: dict[str, Any] = {"model_name": call.name, "model_version": served.version.version}
         if document.get("id"):
             head["id"] = str(document["id"])
         properties = ["explain", "False", "url_path", method]
-        job = (TimedJob if request.head.wants_timing else Job)(
-            Row(
-                exchange.request_id,
-                headers,
-                properties,
-                [Part("body", "application/json", encode(made))],
-            ),
-            sink(exchange, AnswerReader(head), self._protocol.counters(served)),
-            request.started_at,
-            deadline_of(exchange, limit_s) if request.timeout_ms or limit_s else None,
-        )
-        job.labels = (name, version or "default")
-        exchange.job = job
-        exchange.connection.context.stats.accepted(job)
-        served.pool.submit(job)
+        parts = [Part("body", "application/json", encode(made))]
+        row = Row(exchange.request_id, headers, properties, parts)
+        answers = sink(exchange, AnswerReader(head), self._protocol.counters(served))
+        submit(exchange, call, served, row, answers, limit_s)
 
 
 class _Answers:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tsl.protocol.errors import InvalidRequest
 from tsl.protocol.frames import Part, new_part, new_row
 
-from ..jobs import Job
 from ..registry import ModelRegistry
-from ..timing import TimedJob
 from .body import media_type_of, parts_of, urlencoded_parts
 from .cloud_events import EventAnswer, answer_attributes
 from .exchange import Exchange
 from .router import Params
 from .structured_events import StructuredAnswer, structured_event
-
-if TYPE_CHECKING:
-    from ..metrics.server_stats import ModelSeries
+from .submission import ModelCall, submit
 
 _PREDICT: Final = ["explain", "False"]
 _EXPLAIN: Final = ["explain", "True"]
@@ -25,7 +21,7 @@ _PREDICT_HERE: Final = [*_PREDICT, "url_path", ""]
 _EXPLAIN_HERE: Final = [*_EXPLAIN, "url_path", ""]
 
 
-class InferenceCall:
+class InferenceCall(ModelCall):
     """What is asked of whom: all of a call but its values.
 
     Args:
@@ -34,23 +30,16 @@ class InferenceCall:
         content_type: of the body, for calls that repeat themselves.
 
     Attributes:
-        name: of the model.
-        version: of the model, "" for the default one.
-        labels: model and version as asked for, for the counters.
-        series: the counters, once a job has found them.
         properties: pairs that the row gets.
         media_type: of a body that is one value; None when it has to be taken apart.
     """
 
-    __slots__ = ("labels", "media_type", "name", "properties", "series", "version")
+    __slots__ = ("media_type", "properties")
 
     def __init__(
         self, params: Params, properties: list[str], content_type: str | None = None
     ) -> None:
-        self.name = params["model_name"]
-        self.version = params.get("model_version", "")
-        self.labels = (self.name, self.version or "default")
-        self.series: ModelSeries | None = None
+        super().__init__(params)
         self.properties = properties
         self.media_type = None if content_type is None else media_type_of(content_type)
 
@@ -72,7 +61,7 @@ class InferenceApi:
         request = exchange.request
         head = request.head
         call = head.call
-        if call is None:
+        if not isinstance(call, InferenceCall):
             rest = params.get("rest")
             properties = [*_PREDICT, "url_path", rest] if rest else _PREDICT_HERE
             call = head.call = InferenceCall(params, properties, head.content_type)
@@ -80,7 +69,10 @@ class InferenceApi:
             parts = [new_part(("body", call.media_type, request.body))]
         else:
             parts = parts_of(head.content_type, request.body)
-        self._submit(exchange, call, parts)
+        # As `_submit`, without the call: nearly all requests come by here.
+        served = self._registry.get(call.name, call.version)
+        row = new_row((exchange.request_id, head.headers, call.properties, parts))
+        submit(exchange, call, served, row, exchange, served.client_timeout_s)
 
     def explain(self, exchange: Exchange, params: Params) -> None:
         """``/explanations/{model_name}[/{model_version}[/{rest}]]``."""
@@ -142,23 +134,10 @@ class InferenceApi:
     # -- the way to a job ----------------------------------------------------------------------
 
     def _submit(self, exchange: Exchange, call: InferenceCall, parts: list[Part]) -> None:
-        request = exchange.request
-        head = request.head
         served = self._registry.get(call.name, call.version)
-        row = new_row((exchange.request_id, head.headers, call.properties, parts))
-        limited = head.timeout_ms or served.client_timeout_s
-        job = (TimedJob if head.wants_timing else Job)(
-            row,
-            exchange,
-            request.started_at,
-            deadline_of(exchange, served.client_timeout_s) if limited else None,
-        )
-        job.labels = call.labels
-        job.series = call.series
-        exchange.job = job
-        exchange.connection.context.stats.accepted(job)
-        call.series = job.series
-        served.pool.submit(job)
+        headers = exchange.request.head.headers
+        row = new_row((exchange.request_id, headers, call.properties, parts))
+        submit(exchange, call, served, row, exchange, served.client_timeout_s)
 
     @staticmethod
     def _query_parts(exchange: Exchange) -> list[Part]:
@@ -187,27 +166,6 @@ def _answer_event(exchange: Exchange, model_name: str) -> None:
 def _body_parts(exchange: Exchange) -> list[Part]:
     request = exchange.request
     return parts_of(request.content_type, request.body)
-
-
-def deadline_of(exchange: Exchange, limit_s: float) -> float:
-    """When the answer is of no use any more: the model's limit or the client's, if sooner.
-
-    Args:
-        exchange: the request.
-        limit_s: the model's limit, 0.0 for none; then the client must have one.
-
-    Raises:
-        InvalidRequest: the client's limit is no number.
-    """
-    given = exchange.request.timeout_ms
-    if given:
-        if not given.isdigit() or int(given) == 0:
-            raise InvalidRequest(
-                "The header x-request-timeout-ms is not a positive number of milliseconds."
-            )
-        asked_s = int(given) / 1000
-        limit_s = min(limit_s, asked_s) if limit_s else asked_s
-    return exchange.request.started_at + limit_s
 
 
 def _field(parts: list[Part], name: str) -> str:

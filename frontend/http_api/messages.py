@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tsl.protocol.frames import Headers
@@ -17,8 +18,8 @@ from .reason_phrases import reason_phrase
 
 if TYPE_CHECKING:
     from ..auth import Key
-    from .inference import InferenceCall
     from .router import Match
+    from .submission import ModelCall
 
 FIXED_HEADERS: Final = (
     b"Pragma: no-cache\r\n"
@@ -125,7 +126,7 @@ class RequestHead:
         self.wants_timing = wants_timing
         self.body_bytes = body_bytes
         self.match: Match | None = None
-        self.call: InferenceCall | None = None
+        self.call: ModelCall | None = None
         self.passed_key: Key | None = None
         self.log_text: bytes | None = None
 
@@ -222,6 +223,20 @@ def handler_headers(pairs: Sequence[str]) -> tuple[bytes, set[str]]:
         if lower not in _OURS and _TOKEN.fullmatch(name) and not _CONTROL.search(value):
             chosen[lower] = (name, value)
     return b"".join(_line(name, value) for name, value in chosen.values()), set(chosen)
+
+
+@lru_cache(maxsize=256)
+def known_headers(pairs: tuple[str, ...]) -> tuple[bytes, frozenset[str]]:
+    """The same for headers that come again, as text that can be put behind another line.
+
+    Args:
+        pairs: flat ``(name, value, …)``.
+
+    Returns:
+        The lines, each with the line's end before it; and the names.
+    """
+    lines, names = handler_headers(pairs)
+    return (b"\r\n" + lines[:-2] if lines else b""), frozenset(names)
 
 
 def _line(name: str, value: str) -> bytes:

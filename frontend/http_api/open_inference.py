@@ -7,13 +7,12 @@ the bytes behind it, and the worker does the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tsl.protocol.errors import InvalidRequest, TslError
-from tsl.protocol.frames import Chunk, Headers, Part, Reply, Row
+from tsl.protocol.frames import Chunk, Headers, Part, Reply, new_part, new_row
 from tsl.protocol.tensors import INLINE_TYPE, TENSORS_PART, TENSORS_TYPE
 
-from ..jobs import Job
 from ..open_inference import ModelCounters, OpenInference, declared_tensors
 from ..open_inference_parameters import (
     SequenceNames,
@@ -25,12 +24,15 @@ from ..open_inference_parameters import (
 from ..raw_requests import with_document
 from ..registry import ModelRegistry, ServedModel
 from ..shared_memory import MARK, Region, names_in
-from ..timing import TimedJob
-from .body import parts_of
+from .body import media_type_of, parts_of
 from .content_coding import MIN_COMPRESSED_BYTES, coding_for, compress, decompress
 from .exchange import WAITING, Exchange
-from .inference import deadline_of
+from .messages import RequestHead
 from .router import Params
+from .submission import ModelCall, submit
+
+if TYPE_CHECKING:
+    from ..jobs import Job
 
 _LENGTH: Final = b"inference-header-content-length"
 _CODED: Final = (b"content-encoding", b"content-length")
@@ -59,55 +61,51 @@ class OpenInferenceApi:
 
     def infer(self, exchange: Exchange, params: Params) -> None:
         """``/v2/models/{model_name}[/versions/{model_version}]/infer``."""
-        self._submit(exchange, params, _PREDICT)
+        head = exchange.request.head
+        call = head.call
+        if not isinstance(call, TensorCall):
+            call = head.call = TensorCall(params, _PREDICT, head)
+        self._submit(exchange, call)
 
     def explain(self, exchange: Exchange, params: Params) -> None:
         """``/v2/models/{model_name}[/versions/{model_version}]/explain``."""
-        query = exchange.request.target.partition(b"?")[2]
+        head = exchange.request.head
+        query = head.target.partition(b"?")[2]
         properties = [*_EXPLAIN, "url_query", query.decode("latin-1")] if query else _EXPLAIN
-        self._submit(exchange, params, properties)
+        self._submit(exchange, TensorCall(params, properties, head))
 
-    def _submit(self, exchange: Exchange, params: Params, properties: list[str]) -> None:
-        name, version = params["model_name"], params.get("model_version", "")
-        request = exchange.request
-        served = self._registry.get(name, version)
-        header_length, coding, accepted = _fields(request.headers)
-        body, headers = request.body, request.headers
-        if coding:
-            body = decompress(coding, body, exchange.connection.context.limits.body_bytes)
-            headers = _without(headers, _CODED)
-        if header_length:
-            if header_length == b"0":
-                header_length, body = with_document(declared_tensors(served, "inputs"), body)
-            takes_tensors = served.version.config.input_format == "tensors"
-            parts = _cut(header_length, body, TENSORS_TYPE if takes_tensors else INLINE_TYPE)
-            end = len(parts[0].body)
-        else:
-            parts = parts_of(request.content_type, body)
+    def _submit(self, exchange: Exchange, call: TensorCall) -> None:
+        served = self._registry.get(call.name, call.version)
+        body, headers, properties = exchange.request.body, call.headers, call.properties
+        if call.coding:
+            body = decompress(call.coding, body, exchange.connection.context.limits.body_bytes)
+        length = call.document_bytes
+        if length is not None:
+            if call.is_raw:
+                length, body = with_document(declared_tensors(served, "inputs"), body)
+            parts = _cut(length, body, _kind_for(served))
+            end = length
+        elif call.media_type is not None:
+            parts = [new_part(("body", call.media_type, body))]
             end = len(body)
-        answer = _Answer(exchange, coding_for(accepted), self._protocol.counters(served))
+        else:
+            parts = parts_of(exchange.request.content_type, body)
+            end = len(body)
+        answer = _Answer(exchange, call.answer_coding, self._protocol.counters(served))
         if body.find(MARK, 0, end) >= 0:
             parts, properties = self._share(served, answer, body[:end], parts, properties)
         limit_s = served.client_timeout_s
         document = parts[0].body if parts else b""
-        if served.version.config.sequence_batching or may_limit_time(body, len(document)):
+        is_stateful = served.version.config.sequence_batching
+        if is_stateful or may_limit_time(body, len(document)):
             parameters = parameters_of(document)
-            if served.version.config.sequence_batching:
+            if is_stateful:
                 headers = [*headers, *sequence_of(parameters, self._sequence_names)]
             limits = [each for each in (limit_s, timeout_of(parameters)) if each]
             limit_s = min(limits, default=0.0)
-        limited = request.timeout_ms or limit_s
-        job = (TimedJob if request.head.wants_timing else Job)(
-            Row(exchange.request_id, headers, properties, parts),
-            answer,
-            request.started_at,
-            deadline_of(exchange, limit_s) if limited else None,
-        )
-        job.labels = (name, version or "default")
-        exchange.job = job
-        exchange.connection.context.stats.accepted(job)
         try:
-            served.pool.submit(job)
+            row = new_row((exchange.request_id, headers, properties, parts))
+            submit(exchange, call, served, row, answer, limit_s)
         except TslError:
             answer.regions = ()
             raise
@@ -121,15 +119,13 @@ class OpenInferenceApi:
         properties: list[str],
     ) -> tuple[list[Part], list[str]]:
         """Parts and properties of a row that uses shared memory."""
-        takes_tensors = served.version.config.input_format == "tensors"
         if not parts or parts[-1].name != TENSORS_PART:
             if len(parts) != 1 or len(parts[0].body) != len(document):
                 return parts, properties  # a form: no document
-            kind = TENSORS_TYPE if takes_tensors else INLINE_TYPE
-            parts = [*parts, Part(TENSORS_PART, kind, b"")]
+            parts = [*parts, Part(TENSORS_PART, _kind_for(served), b"")]
         peer = answer.exchange.connection.peer.decode("latin-1")
         attached = self._protocol.shared_memory.attach(
-            names_in(document), peer, takes_tensors=takes_tensors
+            names_in(document), peer, takes_tensors=_takes_tensors(served)
         )
         answer.regions = attached.regions
         return parts, [*properties, *attached.properties]
@@ -159,6 +155,47 @@ class OpenInferenceApi:
         """``…/stats``, and ``/v2/models/stats`` for all."""
         name, version = params.get("model_name", ""), params.get("model_version", "")
         exchange.respond_json(self._protocol.statistics(name, version))
+
+
+class TensorCall(ModelCall):
+    """A request of the protocol without its body: all that its head says.
+
+    Args:
+        params: of the route.
+        properties: pairs that the row gets.
+        head: of the request.
+
+    Attributes:
+        properties: pairs that the row gets.
+        headers: those that the row gets.
+        document_bytes: size of the JSON document before binary tensors; None when there are none,
+            -1 when it is not said as it should be.
+        is_raw: there is no document, all of the body is one tensor.
+        media_type: of a body without binary tensors; None for a form.
+        coding: of the body, "" for none.
+        answer_coding: of the answer, "" for none.
+    """
+
+    __slots__ = (
+        "answer_coding",
+        "coding",
+        "document_bytes",
+        "headers",
+        "is_raw",
+        "media_type",
+        "properties",
+    )
+
+    def __init__(self, params: Params, properties: list[str], head: RequestHead) -> None:
+        super().__init__(params)
+        length, coding, accepted = _fields(head.headers)
+        self.properties = properties
+        self.headers = _without(head.headers, _CODED) if coding else head.headers
+        self.document_bytes = _length_of(length) if length else None
+        self.is_raw = length == b"0"
+        self.media_type = media_type_of(head.content_type)
+        self.coding = coding
+        self.answer_coding = coding_for(accepted)
 
 
 class _Answer:
@@ -220,9 +257,22 @@ def _without(headers: Headers, names: tuple[bytes, ...]) -> Headers:
     return [item for pair in pairs if pair[0].lower() not in names for item in pair]
 
 
-def _cut(header_length: bytes, body: bytes | bytearray, content_type: str) -> list[Part]:
+def _takes_tensors(served: ServedModel) -> bool:
+    return served.version.config.input_format == "tensors"
+
+
+def _kind_for(served: ServedModel) -> str:
+    """Content type of a part with tensors' bytes."""
+    return TENSORS_TYPE if _takes_tensors(served) else INLINE_TYPE
+
+
+def _length_of(header: bytes) -> int:
+    """The number of bytes that a header says; -1 if it says none."""
+    return int(header) if header.isdigit() and len(header) < 12 else -1
+
+
+def _cut(length: int, body: bytes | bytearray, content_type: str) -> list[Part]:
     """The document and what is behind it."""
-    length = int(header_length) if header_length.isdigit() and len(header_length) < 12 else -1
     if length < 0 or length > len(body):
         raise InvalidRequest(
             "Inference-Header-Content-Length is not the size of the JSON document at the "
@@ -230,6 +280,6 @@ def _cut(header_length: bytes, body: bytes | bytearray, content_type: str) -> li
         )
     view = memoryview(body)
     return [
-        Part("body", "application/json", view[:length]),
-        Part(TENSORS_PART, content_type, view[length:]),
+        new_part(("body", "application/json", view[:length])),
+        new_part((TENSORS_PART, content_type, view[length:])),
     ]

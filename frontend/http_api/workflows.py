@@ -13,11 +13,11 @@ from ..parameters import lenient_int, page_of
 from ..workflows import WorkflowManager
 from .body import parts_of
 from .exchange import Exchange
-from .inference import deadline_of
 from .messages import handler_headers
 from .operations import Operations
 from .parameters import query_of, registration_values
 from .router import Params
+from .submission import deadline_of
 
 
 class WorkflowInference:

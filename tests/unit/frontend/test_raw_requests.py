@@ -14,9 +14,9 @@ def declared(datatype, *shape):
 
 def cut(inputs, body):
     length, whole = with_document(inputs, body)
-    document = json.loads(whole[: int(length)])
+    document = json.loads(whole[:length])
     (tensor,) = document["inputs"]
-    tail = whole[int(length) :]
+    tail = whole[length:]
     assert tensor["parameters"]["binary_data_size"] == len(tail)
     assert document["parameters"] == {"binary_data_output": True}
     return tensor["shape"], tail

@@ -135,6 +135,39 @@ def test_a_frame_refers_to_those_before_it():
     assert [b"Host" in each for each in data] == [True, False, True, True, False, True]
 
 
+TENSORS = [
+    row_of(n, HEADERS, PROPERTIES, ("body", TYPE, b"{}" * n), ("tensors", "c/d", b"%d" % n))
+    for n in range(5)
+]
+LONGER = row_of(4, HEADERS, PROPERTIES, *[("x", TYPE, b"1")] * 3)
+NOTHING = row_of(3, HEADERS, PROPERTIES)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        FORM,
+        LONGER,
+        NOTHING,
+        SAME[0],
+        TENSORS[1]._replace(headers=[b"Host", b"b"]),
+        TENSORS[1]._replace(properties=["explain", "True"]),
+        row_of(1, HEADERS, PROPERTIES, ("body", TYPE, b"{}"), ("tensors", "e/f", b"1")),
+        row_of(1, HEADERS, PROPERTIES, ("body", TYPE, b"{}"), ("other", "c/d", b"1")),
+    ],
+)
+def test_rows_with_several_parts_are_told_apart(odd):
+    batches = [[*TENSORS[:2], odd, *TENSORS[2:], odd], [odd, *TENSORS], [TENSORS[0], odd, odd]]
+
+    assert [frame.rows for frame in frames_of(*batches)[1]] == batches
+
+
+def test_what_rows_with_several_parts_have_in_common_is_sent_once():
+    data, _ = frames_of(TENSORS, [SAME[0]], TENSORS)
+
+    assert [each.count(b"c/d") for each in data] == [1, 0, 0]
+
+
 def test_a_frame_that_cannot_be_sent_is_not_referred_to(monkeypatch):
     encoder = RowEncoder()
     with monkeypatch.context() as patch:

@@ -72,8 +72,8 @@ class Call:
         self.is_congested = False
         self.on_drained = None
 
-    def respond(self, message):
-        self.said.append(("respond", message))
+    def respond_bytes(self, data):
+        self.said.append(("respond", data))
 
     def send(self, message):
         self.said.append(("send", message))
