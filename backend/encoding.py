@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from typing import Any, Final
 
 from tsl.protocol.errors import InvalidOutput, ResponseTooLarge
 from tsl.protocol.frames import Buffer
 
-UNSUPPORTED: Final = "Unsupported model output data type."
+from .indented_json import to_json
 
-_to_json: Final = json.JSONEncoder(indent=2).encode
+UNSUPPORTED: Final = "Unsupported model output data type."
 
 
 def encode_element(value: Any, max_bytes: int) -> Buffer:
@@ -47,7 +46,7 @@ def _encode(value: Any) -> Buffer:
             return value.tobytes()  # any item size, any strides
         if _is_tensor(value):
             return _save_tensor(value)
-        return _to_json(value).encode()
+        return to_json(value).encode()
     except MemoryError:
         raise
     # Serialising runs methods of the handler's own types, so any exception can come out of it;
