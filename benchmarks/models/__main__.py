@@ -170,7 +170,7 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, Any]:
                         url = f"http://127.0.0.1:{port}{path}"
                         load = run_wrk(
                             url, store / "body", size, clients=clients, seconds=seconds,
-                            headers=_TOKENLESS,
+                            headers=_TOKENLESS, is_slow=True,
                         )  # fmt: skip
                         if load.errors:
                             raise SystemExit(f"{label}: {load.errors} errors")

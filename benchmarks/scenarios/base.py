@@ -120,6 +120,7 @@ def closed_loop(
         clients=scenario.clients_at(at),
         seconds=seconds,
         headers={**running.headers(), **scenario.headers},
+        is_slow=scenario.has_model,
     )
 
 
