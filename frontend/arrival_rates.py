@@ -16,6 +16,8 @@ from .service_fit import bucket
 
 _MEMORY: Final = 16
 """Observations after which an old one has lost most of its weight."""
+_MOST: Final = 0.5
+"""What one observation may take of a chance."""
 GRAIN_S: Final = 0.001
 """The event loop's timers are not finer."""
 
@@ -27,11 +29,13 @@ class Gap(NamedTuple):
         chance: how often one more came soon.
         seconds: after how long it came then.
         seen: observations.
+        missed: how often, one time after the other, none came of late.
     """
 
     chance: float = 0.0
     seconds: float = 0.0
     seen: int = 1
+    missed: int = 0
 
 
 _UNKNOWN: Final = Gap()
@@ -58,16 +62,20 @@ class ArrivalRates:
 
     def came(self, waiting: int, seconds: float) -> None:
         """One more came so soon that it could have been waited for."""
-        chance, usual, count = self._gaps.get(bucket(waiting), _UNKNOWN)
+        chance, usual, count, _ = self._gaps.get(bucket(waiting), _UNKNOWN)
         count = min(count + 1, _MEMORY)
-        usual = usual + (seconds - usual) / count if chance else seconds
+        usual += (seconds - usual) / (1 + (count - 1) * chance)  # who comes again comes anew
         self._gaps[bucket(waiting)] = Gap(chance + (1 - chance) / count, usual, count)
 
     def stayed_away(self, waiting: int) -> None:
-        """Nobody came soon."""
-        chance, usual, count = self._gaps.get(bucket(waiting), _UNKNOWN)
+        """Nobody came soon.
+
+        Each time after another one weighs more: clients that have left do not come back by chance.
+        """
+        chance, usual, count, missed = self._gaps.get(bucket(waiting), _UNKNOWN)
         count = min(count + 1, _MEMORY)
-        self._gaps[bucket(waiting)] = Gap(chance - chance / count, usual, count)
+        chance -= chance * min((1 + missed) / count, _MOST)
+        self._gaps[bucket(waiting)] = Gap(chance, usual, count, missed + 1)
 
     def follow(self, waiting: int, since: float, times: list[float], soon_s: float) -> None:
         """Learn from requests that came one after the other.

@@ -31,10 +31,16 @@ _ENOUGH: Final = 1.02
 _PATIENCE: Final = 3
 """How many times the usual wait is waited at most."""
 _LEAST_CHANCE: Final = 0.05
+_LIKELY: Final = 0.8
+_WORTH_TRYING: Final = 0.5
+"""Of the time of a batch, what it may cost to wait for one more request, to see what that brings."""
+_SURELY_BEFORE: Final = 0.9
+"""Part of the time of a batch of one in which it is not answered yet."""
 _REFRESH: Final = 8
 """Batches after which plans are made anew."""
 _REACH: Final = 256
 """Jobs of company that are looked ahead at most."""
+_SOON: Final = 2
 _FIRST_TRIAL: Final = 32
 _LAST_TRIAL: Final = 1024
 _TRIAL_COST: Final = 0.005
@@ -74,6 +80,8 @@ class LearnedPolicy:
         self._sizes: dict[int, int] = {}
         self._trial_in = _FIRST_TRIAL  # batches
         self._trial_is_up = False
+        self._company_in = _FIRST_TRIAL  # decisions
+        self._next_trial = 0  # a size, when it is known which one
         self._tried_beside = 0
         # What was sent last, if nothing was left behind: how many it were, and when they left.
         self._left: tuple[int, float] | None = None
@@ -95,6 +103,25 @@ class LearnedPolicy:
         if plan is None:
             plan = self._plans[key] = self._plan(waiting, idle, busy)
         return plan
+
+    def decide(self, waiting: int, idle: int, busy: int = 0) -> Plan:
+        """What `plan` says; but now and then wait for one more, to see whether it is right not to.
+
+        Where nothing ever waits, two clients are always served one by one, and nobody would notice
+        that two at once have become cheaper.
+        """
+        plan = self.plan(waiting, idle, busy)
+        if plan.target > waiting or waiting >= self.batch_size or idle > 1:
+            return plan
+        self._company_in -= 1
+        gap = self.arrivals.gap(waiting)
+        part = waiting * gap.seconds / max(self.fit.seconds(waiting), 1e-9)
+        if self._company_in > 0 or gap.chance < _LIKELY or part > _WORTH_TRYING:
+            return plan
+        self._company_in = int(min(max(part / _TRIAL_COST, _FIRST_TRIAL), _LAST_TRIAL))
+        self._trial_in, self._next_trial = 0, waiting + 1
+        patience_s = max(_PATIENCE * gap.seconds, GRAIN_S)
+        return Plan(waiting + 1, min(patience_s, self.max_delay_s))
 
     def _plan(self, waiting: int, idle: int, busy: int) -> Plan:
         gap = self.arrivals.gap
@@ -150,6 +177,8 @@ class LearnedPolicy:
         """Another size than the one that seems best, to see whether it does not only seem so."""
         self._trial_is_up = not self._trial_is_up and best < most
         size = min(best * 2, most) if self._trial_is_up else max(best // 2, 1)
+        if self._next_trial:
+            size, self._next_trial = min(self._next_trial, most), 0
         seconds = self.fit.seconds
         lost_s = seconds(size) - size * seconds(best) / best
         wanted = lost_s / (_TRIAL_COST * max(seconds(best), 1e-9))
@@ -210,13 +239,20 @@ class LearnedPolicy:
             waited: how many of them were there when it was decided what to do.
             since: when that was.
         """
-        soon_s = max(2 * self.fit.seconds(1), GRAIN_S)
+        # Who comes later may only come because these were answered.
+        soon_s = max(_SURELY_BEFORE * self.fit.seconds(1), GRAIN_S)
         if self._left is not None:
             self.arrivals.follow(*self._left, times[:waited], soon_s)
         if len(times) > waited:
             self.arrivals.follow(waited, since, times[waited:], soon_s)
         # What comes from now on could have come along, had these waited.
         self._left = (len(times), max(since, times[-1]))
+
+    def waited_in_vain(self) -> None:
+        """As many as were to come did not: who comes from now on could not have been waited for."""
+        if self._left is not None:
+            self.arrivals.stayed_away(self._left[0])
+            self._left = None
 
     def left_behind(self) -> None:
         """Jobs wait still: until they are served, nobody will ask whether to wait for others."""
@@ -229,8 +265,13 @@ class LearnedPolicy:
             size: its jobs.
             seconds: for how long the worker was occupied.
         """
-        self.fit.observe(size, seconds)
-        if self.fit.batches % _REFRESH == 0 or self.fit.batches < _FIRST_TRIAL:
+        fit, models = self.fit, self.fit.models
+        fit.observe(size, seconds)
+        if fit.is_surprised or fit.models > models:  # try it again, or others, soon
+            self._trial_in = min(self._trial_in, _SOON)
+            self._company_in = min(self._company_in, _SOON)
+            self._next_trial = size if fit.is_surprised else 0
+        if fit.batches % _REFRESH == 0 or fit.batches < _FIRST_TRIAL or fit.models > models:
             self._plans.clear()
             self._sizes.clear()
 

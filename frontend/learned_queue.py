@@ -88,7 +88,7 @@ class LearnedQueue(BatchQueue):
         return self._released > 0 or self._solos > 0 or self._decide(size, now)
 
     def _decide(self, size: int, now: float) -> bool:
-        plan = self.learned.plan(size, self._idle, self._busy)
+        plan = self.learned.decide(size, self._idle, self._busy)
         self._decided_at = now
         self._waited = size
         if plan.target <= size:
@@ -130,6 +130,8 @@ class LearnedQueue(BatchQueue):
         else:
             times = [job.enqueued_at for job in self._jobs.values()]
             self.learned.released(times, self._waited, self._decided_at)
+            if waiting < self._target and 0.0 < self._until <= now:  # not given up earlier
+                self.learned.waited_in_vain()
         self._target = 0
         self._released = waiting
 

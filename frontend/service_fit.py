@@ -36,6 +36,8 @@ _STALE: Final = 200
 _KNOWN: Final = 4
 """So many batches of a size are taken as they come."""
 _DRIFT: Final = 1 / 6
+_ANOTHER: Final = 0.2
+"""A part of the expected time that a size must be off, beside those before it, to count as odd."""
 _EXACT_SIZES: Final = 64
 
 
@@ -60,6 +62,9 @@ class ServiceFit:
 
     Attributes:
         batches: how many were observed.
+        models: how many different models were seen: each time one becomes another, all is forgotten.
+        is_surprised: whether the latest batch took another time than was to be expected from those of
+            its size and from the pace of those just before it.
     """
 
     __slots__ = (
@@ -69,6 +74,8 @@ class ServiceFit:
         "_mean_size",
         "_mean_time",
         "_noise",
+        "_odd",
+        "_pace",
         "_per_job",
         "_scale",
         "_share",
@@ -76,16 +83,26 @@ class ServiceFit:
         "_times",
         "_weight",
         "batches",
+        "is_surprised",
+        "models",
     )
 
     def __init__(self) -> None:
-        self.batches = 0
+        self.batches = self.models = 0
+        self.is_surprised = False
+        self._noise = 0.0  # usual deviation from the prediction, as a part of it
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of the model but how many batches there were, and how much times vary."""
+        self.models += 1
+        self._odd = (0, False)  # the size that was odd, and whether it was too slow
+        self._pace = (0, 1.0)  # the latest size, and how times compare with what was expected
         self._scale = 1.0  # all times but the caller's are divided by it
         self._fixed = self._per_job = 0.0
         self._weight = self._mean_size = self._mean_time = 0.0
         self._spread = self._cross = 0.0  # weighted sums of squares around the means
         self._share = _PRIOR_SHARE
-        self._noise = 0.0  # usual deviation from the prediction, as a part of it
         # Of sizes, by bucket: the time, observations, and the number of the latest one.
         self._times: dict[int, tuple[float, int, int]] = {}
         self._known: list[int] = []  # the keys, in order
@@ -129,8 +146,12 @@ class ServiceFit:
             seconds: how long a worker was occupied by it.
         """
         number = bucket(size)
-        time, count, _ = self._times.get(number, (0.0, 0, 0))
         seconds = max(seconds, 1e-9)
+        self.is_surprised = False
+        time, count, _ = self._times.get(number, (0.0, 0, 0))
+        if count >= _KNOWN and self._is_another(number, seconds / (time * self._scale)):
+            self._begin()
+            time, count = 0.0, 0
         weight = 1.0
         if count >= _KNOWN:  # before, a deviation is the estimate's
             expected = time * self._scale
@@ -138,12 +159,42 @@ class ServiceFit:
             most = 1 + 6 * max(self._noise, _LEAST_NOISE)
             self._scale *= min(max(seconds / expected, 1 / most), most) ** _DRIFT
         self.batches += 1
+        if self.is_surprised:
+            return  # believed when it happens again
         seconds /= self._scale
         self._draw_line(size, seconds, weight)
         if not count:
             bisect.insort(self._known, number)
         count = min(count + 1, _MEMORY)
         self._times[number] = (time + (seconds - time) * (weight / count), count, self.batches)
+
+    def _is_another(self, number: int, ratio: float) -> bool:
+        """Whether the model has become another one: a size is odd for the second time.
+
+        What slows all sizes alike is the machine; `_scale` follows it. But a size that is quicker or
+        slower than it was, when the batches just before it are not, belongs to another model, and so
+        do then the times of all other sizes that have not been tried since.
+
+        Args:
+            number: bucket of the size.
+            ratio: of the time of the latest batch to the expected one.
+        """
+        latest, pace = self._pace
+        self._pace = (number, pace + (ratio - pace) / 4)
+        if number == latest:  # it says nothing about sizes, only about the pace
+            return False
+        surprise = ratio / pace
+        is_slow = surprise > 1
+        most = 1 + max(_ANOTHER, 4 * self._noise)
+        if 1 / most <= surprise <= most:
+            if self._odd[0] == number:
+                self._odd = (0, False)
+            return False
+        if self._odd == (number, is_slow):
+            return True
+        self._odd = (number, is_slow)
+        self.is_surprised = True
+        return False
 
     def _weigh(self, seconds: float, expected: float) -> float:
         """1.0 for what was to be expected, less for what was not."""

@@ -82,6 +82,8 @@ LOADS: Final[dict[str, Load]] = {
     "16 clients": Closed(16),
     "48 clients": Closed(48),
     "8 slow clients": Closed(8, 0.005),
+    "16 clients, then 1": Closed(16, until_s=6.0, stay=1),
+    "16 clients, then 4": Closed(16, until_s=6.0, stay=4),
     "Poisson 20/s": Poisson(20),
     "Poisson 90/s": Poisson(90),
     "Poisson 300/s": Poisson(300),

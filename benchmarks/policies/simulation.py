@@ -28,10 +28,15 @@ Service = Callable[[int, float, random.Random], float]
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Clients that send again ``turnaround_s`` after an answer; some need longer to begin."""
+    """Clients that send again ``turnaround_s`` after an answer; some need longer to begin.
+
+    From ``until_s`` on only ``stay`` of them do.
+    """
 
     clients: int
     turnaround_s: float = 0.0002
+    until_s: float = math.inf
+    stay: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Simulation:
         self.queue = setting.queue()
         self._learned = self.queue if isinstance(self.queue, LearnedQueue) else None
         self._load = load
+        self._clients = load.clients if isinstance(load, Closed) else 0
         self._service = service
         self._chance = random.Random(seed)
         self._arrivals = random.Random(seed + 1)  # the same ones for every setting
@@ -200,9 +206,13 @@ class Simulation:
             outcome.answered += len(jobs)
             outcome.latencies += [self.now - job.enqueued_at for job in jobs]
             outcome.sizes[len(jobs)] = outcome.sizes.get(len(jobs), 0) + 1
-        if isinstance(self._load, Closed):
+        load = self._load
+        if isinstance(load, Closed):
             for _ in jobs:
-                turnaround = self._load.turnaround_s * (0.5 + self._chance.random())
+                if self.now >= load.until_s and self._clients > load.stay:
+                    self._clients -= 1
+                    continue
+                turnaround = load.turnaround_s * (0.5 + self._chance.random())
                 self._at(self.now + turnaround, self._arrive)
 
 

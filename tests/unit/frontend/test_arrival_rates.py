@@ -60,3 +60,25 @@ def test_the_rate_is_that_of_the_last_batches():
         arrivals.count(4, number * 0.1)
 
     assert arrivals.rate == pytest.approx(40, rel=0.01)
+
+
+def test_who_stays_away_time_after_time_is_forgotten_sooner():
+    arrivals = ArrivalRates()
+    for _ in range(50):
+        arrivals.came(1, 0.002)
+    for _ in range(8):
+        arrivals.stayed_away(1)
+
+    assert arrivals.gap(1).chance < 0.1
+
+
+def test_who_comes_again_after_a_long_time_comes_as_it_does_now():
+    arrivals = ArrivalRates()
+    for _ in range(50):
+        arrivals.came(1, 0.002)
+    for _ in range(20):
+        arrivals.stayed_away(1)
+
+    arrivals.came(1, 0.5)
+
+    assert arrivals.gap(1).seconds == pytest.approx(0.5, rel=0.05)

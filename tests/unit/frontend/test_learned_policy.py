@@ -44,6 +44,39 @@ def test_a_lone_client_never_waits():
     assert policy.plan(1, 1).target == 1
 
 
+def test_who_was_waited_for_in_vain_is_soon_expected_no_more():
+    policy = new_policy()
+    know_clients(policy, 8)
+
+    for start in range(100, 110):
+        policy.released([start], 1, start)
+        policy.waited_in_vain()
+        policy.served(1, sublinear(1))
+
+    assert policy.arrivals.gap(1).chance < 0.1
+    assert policy.plan(1, 1).target == 1
+
+
+def test_now_and_then_one_more_is_waited_for_although_it_does_not_seem_to_pay():
+    policy = new_policy(linear)
+    know_clients(policy, 2)
+
+    plans = [policy.decide(1, 1) for _ in range(100)]
+
+    tried = [number for number, plan in enumerate(plans) if plan.target == 2]
+    assert policy.plan(1, 1).target == 1
+    assert 2 <= len(tried) <= 4
+    assert 0 < plans[tried[0]].wait_s <= 0.001
+
+
+def test_a_lone_client_is_not_waited_for_either():
+    policy = new_policy(linear)
+    for start in range(40):
+        policy.released([start * 0.0102], 1, start * 0.0102)
+
+    assert {policy.decide(1, 1).target for _ in range(2000)} == {1}
+
+
 def test_clients_that_come_back_together_are_waited_for():
     policy = new_policy()
     know_clients(policy, 8)

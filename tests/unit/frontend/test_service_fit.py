@@ -79,6 +79,38 @@ def test_steps_are_known_where_they_were_seen():
     assert fit.sizes == (1, 16)
 
 
+def test_a_size_that_is_odd_twice_belongs_to_another_model():
+    fit = learn(ServiceFit(), lambda size: 0.01 * size, [1, 2, 4, 8] * 10 + [1] * 40)
+
+    learn(fit, line, [1, 2])
+    held = fit.seconds(2), fit.is_surprised, fit.models
+    learn(fit, line, [1, 2])
+
+    assert held == (pytest.approx(0.02, rel=0.05), True, 1)
+    assert fit.models == 2
+    assert fit.seconds(2) == pytest.approx(line(2), rel=0.05)
+    assert fit.seconds(8) < 0.08 * 0.7  # what it was is forgotten
+
+
+def test_a_machine_that_becomes_slow_is_no_other_model():
+    fit = learn(ServiceFit(), line, [1, 2, 4, 8] * 10)
+
+    learn(fit, lambda size: 2 * line(size), [1] * 30 + [4] * 30 + [1, 4, 8] * 10)
+
+    assert fit.models == 1
+    assert fit.seconds(8) == pytest.approx(2 * line(8), rel=0.1)
+
+
+def test_one_odd_batch_changes_nothing():
+    fit = learn(ServiceFit(), line, [1, 2, 4, 8] * 10)
+
+    fit.observe(4, 5 * line(4))
+    learn(fit, line, [1, 2, 4, 8] * 3)
+
+    assert fit.models == 1
+    assert fit.seconds(4) == pytest.approx(line(4), rel=0.1)
+
+
 @pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 71, 72, 127, 128, 1000, 65_536])
 def test_a_bucket_holds_sizes_that_are_close(size):
     first = first_of(bucket(size))
