@@ -18,10 +18,10 @@ from collections.abc import Callable, Container
 from threading import Lock
 from typing import Final
 
-from tsl.protocol.channel import Channel, Side
+from tsl.protocol.channel import Channel, ChannelState, Side
 from tsl.protocol.codec import FrameDecoder, encode
 from tsl.protocol.errors import ProtocolError
-from tsl.protocol.frames import Buffer, Cancel, Frame, Predict
+from tsl.protocol.frames import Buffer, Cancel, Frame, Predict, Result
 
 READ_BYTES: Final = 64 * 1024
 """What one read asks for unless a large frame is half here; below malloc's mmap threshold."""
@@ -263,9 +263,12 @@ class Connection:
         for frame in frames[1:]:
             buffers += encode(frame)
         with self._writing:
-            with self._stepping:
-                for frame in frames:
-                    self._channel.step(_WORKER, frame)
+            # A result changes no state while serving, and there are many.
+            is_usual = len(frames) == 1 and type(frames[0]) is Result
+            if not (is_usual and self._channel.state is ChannelState.SERVING):
+                with self._stepping:
+                    for frame in frames:
+                        self._channel.step(_WORKER, frame)
             if sum(map(len, buffers)) <= JOIN_BYTES:
                 self._sock.sendall(b"".join(buffers))
             else:

@@ -49,6 +49,25 @@ class BatchPool(WorkerPool):
         """Workers that wait for a job."""
         return len(self._idle)
 
+    def _pass_on(self, job: Job) -> bool:
+        """Send a job that need not wait for company: nobody is before it, and workers are quick."""
+        queue, serving = self.queue, self._serving
+        if (
+            self.depth.depth == 1
+            or queue.batch_size > 1
+            or len(queue)
+            or self._idle
+            or not serving
+            or job.deadline is not None
+        ):
+            return False
+        channel = serving[0] if len(serving) == 1 else min(serving, key=_in_flight)
+        if channel.in_flight >= self.depth.depth or not channel.is_serving:
+            return False
+        job.queue = queue  # where it goes if its worker is lost
+        self._send_jobs(channel, [job], time.monotonic())
+        return True
+
     def _dispatch(self, now: float) -> None:
         """Give due batches to workers that can take them; then set the timer for the rest."""
         queue, idle = self.queue, self._idle
@@ -89,8 +108,9 @@ class BatchPool(WorkerPool):
         batch, expired = self.queue.take(now)
         for job in expired:
             job.expire()
-        if not batch:
-            return False
+        return bool(batch) and self._send_jobs(channel, batch, now)
+
+    def _send_jobs(self, channel: WorkerChannel, batch: list[Job], now: float) -> bool:
         try:
             channel.send_batch(batch, now)
         except ProtocolError as error:  # too large to be sent; nothing was

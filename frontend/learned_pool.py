@@ -14,6 +14,7 @@ from tsl.protocol.errors import TslError
 
 from .arrival_rates import GRAIN_S
 from .batch_pool import BatchPool
+from .jobs import Job
 from .learned_queue import LearnedQueue
 from .worker import Worker, WorkerOwner
 from .worker_channel import Batch, WorkerChannel
@@ -44,6 +45,11 @@ class LearnedPool(BatchPool):
         super().__init__(name, queue, new_worker, response_timeout_s, metrics)
         self._transfer_s = 0.0  # what a batch takes beside the handler
         self._turn: asyncio.Handle | None = None
+
+    def _pass_on(self, job: Job) -> bool:
+        """Never: the queue learns from all that come."""
+        del job
+        return False
 
     def _dispatch(self, now: float) -> None:
         idle, queue = len(self._idle), self.queue

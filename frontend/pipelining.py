@@ -25,7 +25,7 @@ PROOF: Final = 32
 """Batches in a row that prove a model quick."""
 ALONE_US: Final = 100_000
 """A lone worker has a full batch ahead unless its batches usually take longer, microseconds."""
-MAX_DEPTH: Final = 32
+MAX_DEPTH: Final = 64
 
 
 class PipelineDepth:

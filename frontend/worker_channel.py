@@ -497,8 +497,9 @@ class WorkerChannel(asyncio.Protocol):
 
     def _expect(self, batch_id: int) -> Batch:
         """The batch the worker is working on, which is the only one it may speak of."""
-        batch = self._batches.get(batch_id)
-        if batch is None or not (self._is_concurrent or batch is self.oldest):
+        batches = self._batches
+        batch = batches.get(batch_id)
+        if batch is None or not (self._is_concurrent or batch_id == next(iter(batches))):
             raise ProtocolError("an answer to a batch whose turn it is not")
         return batch
 

@@ -14,8 +14,11 @@ headers, properties, names and media types of the last row with several parts th
 is a number is a plain one with a body of that size; ``[size]`` is one with the headers of the last reply
 of the frame that had headers and nothing else to say.
 
-Both numbers are big-endian. The second one is not strictly needed (msgpack knows its own end),
-but with it the header is decoded from one exact slice by the C decoder.
+The most frequent answer, a short plain reply to a batch of one, has no msgpack at all: its header is
+empty, and behind the prefix come batch id (u64), time in the handler (u32, microseconds) and body.
+
+All numbers are big-endian. The size of the header is not strictly needed (msgpack knows its own
+end), but with it the header is decoded from one exact slice by the C decoder.
 
 Bodies are handed out as memoryviews of the buffer they arrived in: nobody copies them here. Those
 of a large frame have buffers of their own, which the socket fills directly.
@@ -43,6 +46,7 @@ from .frames import (
     Pairs,
     Part,
     Predict,
+    Reply,
     Result,
     Row,
     new_chunk,
@@ -60,6 +64,12 @@ MAX_BODY_BYTES: Final = 2 * 1024 * 1024 * 1024
 """Default limit for the bodies of one frame; the front end sets a tighter one."""
 LARGE_FRAME_BYTES: Final = 128 * 1024
 """From this size on, the bodies of a frame are received into buffers of their own."""
+
+SHORT_BYTES: Final = 16 * 1024
+"""Bodies up to here are answered in the short form."""
+_SHORT_HEAD: Final = struct.Struct(">IIQI")
+_SHORT: Final = struct.Struct(">QI")
+_MAX_U32: Final = 0xFFFF_FFFF
 
 _NUMBERS: Final[dict[type[Any], int]] = {cls: n for n, cls in enumerate(FRAME_TYPES)}
 _PREDICT: Final = _NUMBERS[Predict]
@@ -97,6 +107,10 @@ def encode(frame: Frame) -> list[Buffer]:
         return RowEncoder().encode(frame.batch_id, frame.rows)
     bodies: list[Buffer] = []
     if isinstance(frame, Result):
+        if len(frame.replies) == 1:
+            short = _encode_short(*frame)
+            if short is not None:
+                return short
         header = _encode_result(frame, bodies)
     elif isinstance(frame, Chunk):
         batch_id, row, status, phrase, pairs, body = frame
@@ -193,6 +207,14 @@ class RowEncoder:
         self._headers, self._properties, self._type = known_headers, known_properties, known_type
         self._several = several
         return buffers
+
+
+def _encode_short(batch_id: int, service_us: int, replies: list[Reply]) -> list[Buffer] | None:
+    status, phrase, headers, error, body = replies[0]
+    size = len(body)
+    if status or phrase or headers or error or size > SHORT_BYTES:
+        return None
+    return [_SHORT_HEAD.pack(_SHORT.size + size, 0, batch_id, min(service_us, _MAX_U32)), body]
 
 
 def _encode_result(frame: Result, bodies: list[Buffer]) -> bytes:
@@ -306,12 +328,17 @@ class FrameDecoder:
         while end - at >= PREFIX_BYTES:
             size, header_size = PREFIX.unpack_from(data, at)
             body_size = size - header_size
-            if body_size < 0 or header_size > self._max_header or body_size > self._max_body:
+            if (
+                body_size < 0
+                or header_size > self._max_header
+                or body_size > self._max_body
+                or (not header_size and not _SHORT.size <= size <= _SHORT.size + SHORT_BYTES)
+            ):
                 raise self._refusal(size, header_size)
             body_at = at + PREFIX_BYTES + header_size
             stop = body_at + body_size
             if stop > end:
-                if size < self._large or not body_size:
+                if size < self._large or not body_size or not header_size:
                     self._need = PREFIX_BYTES + size
                 elif body_at > end:
                     self._need = PREFIX_BYTES + header_size
@@ -376,11 +403,15 @@ class FrameDecoder:
         if header_size > self._max_header:
             msg = f"frame header of {header_size} bytes exceeds the limit of {self._max_header}"
             return ProtocolError(msg)
+        if size <= self._max_body:
+            return ProtocolError("a frame without a header")
         return ProtocolError(f"frame of {size} bytes exceeds the limit of {self._max_body}")
 
     def _decode(
         self, header: memoryview, bodies: memoryview, own: _NewBodies | None = None
     ) -> Frame:
+        if not header:
+            return _decode_short(bodies)
         try:
             fields = _unpack(header, raw=False, strict_map_key=True)
         except Exception as error:  # msgpack's own exceptions share no useful base class
@@ -492,6 +523,13 @@ class _NewBodies(_Bodies):
     def finish(self) -> None:
         if self._rest:
             raise ProtocolError(BYTES_LEFT_OVER)
+
+
+def _decode_short(view: memoryview) -> Result:
+    batch_id, service_us = _SHORT.unpack_from(view)
+    return new_result(
+        (batch_id, service_us, [new_reply((0, "", _NO_HEADERS, "", view[_SHORT.size :]))])
+    )
 
 
 def _decode_result(fields: list[Any], view: memoryview) -> Result:

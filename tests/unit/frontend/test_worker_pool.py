@@ -299,6 +299,36 @@ def test_a_batch_ahead_of_a_worker_that_dies_goes_to_another_one(new_serving, su
     assert len(pool.queue) == 1
 
 
+def test_a_job_that_never_waited_goes_to_the_queue_when_its_worker_dies(new_serving, submit):
+    pool, (fake,) = new_serving()
+    prove_quick(pool, 500)
+    begun, passed_on, left = (submit(pool, name) for name in "abc")
+    assert fake.batches == [["a"], ["b"], ["c"]]
+
+    fake.end(1)
+
+    assert type(begun.sink.error) is WorkerDied
+    assert len(pool.queue) == 2
+    assert left.cancel()
+    assert len(pool.queue) == 1
+    assert not passed_on.is_settled
+
+
+def test_a_job_never_overtakes_those_who_wait(new_serving, submit):
+    pool, (fake,) = new_serving()
+    prove_quick(pool, 1000)
+    for name in "abc":
+        submit(pool, name)
+    assert fake.batches == [["a"], ["b"]]
+
+    fake.answer(1)
+    submit(pool, "d")
+    fake.answer(2)
+    fake.answer(3)
+
+    assert fake.batches == [["a"], ["b"], ["c"], ["d"]]
+
+
 def test_a_batch_that_failed_as_a_whole_teaches_nothing_about_speed(new_serving, submit, metrics):
     pool, (fake,) = new_serving()
 

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsl.protocol import codec
-from tsl.protocol.codec import MAX_HEADER_BYTES, PREFIX, FrameDecoder, RowEncoder, encode
+from tsl.protocol.codec import (
+    MAX_HEADER_BYTES,
+    PREFIX,
+    PREFIX_BYTES,
+    SHORT_BYTES,
+    FrameDecoder,
+    RowEncoder,
+    encode,
+)
 from tsl.protocol.errors import ProtocolError
 from tsl.protocol.frames import (
     FRAME_TYPES,
@@ -197,6 +205,38 @@ def test_plain_and_other_replies_are_told_apart():
     result = Result(1, 2, [plain, *others, empty, plain])
 
     assert FrameDecoder().feed(wire(result)) == [result]
+
+
+@pytest.mark.parametrize("size", [0, 1, SHORT_BYTES])
+def test_a_short_plain_reply_alone_has_no_header(size):
+    result = Result(2**40, 2, [Reply(0, "", [], "", b"x" * size)])
+    data = wire(result)
+
+    assert len(data) == PREFIX_BYTES + 8 + 4 + size
+    assert FrameDecoder().feed(data) == [result]
+    decoder = FrameDecoder()
+    assert [frame for at in range(len(data)) for frame in decoder.feed(data[at : at + 1])] == [
+        result
+    ]
+    assert decoder.is_empty
+
+
+def test_a_longer_plain_reply_has_one():
+    result = Result(1, 2, [Reply(0, "", [], "", b"x" * (SHORT_BYTES + 1))])
+
+    assert PREFIX.unpack_from(wire(result))[1] > 0
+    assert FrameDecoder().feed(wire(result)) == [result]
+
+
+def test_a_time_in_the_handler_that_does_not_fit_is_cut():
+    [result] = FrameDecoder().feed(wire(Result(1, 2**40, [Reply(0, "", [], "", b"")])))
+
+    assert result.service_us == 2**32 - 1
+
+
+@pytest.mark.parametrize("size", [0, 11, 12 + SHORT_BYTES + 1])
+def test_other_frames_need_a_header(size):
+    refuse(PREFIX.pack(size, 0), "without a header")
 
 
 REPLIES = st.builds(
