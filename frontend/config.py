@@ -532,12 +532,6 @@ class ServerConfig(MeasuringConfig):
     ignored: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @property
-    def has_models_at_start(self) -> bool:
-        """Whether workers will be wanted at once."""
-        models = self.load_models
-        return models.all_in_store or bool(models.listed) or self.model_snapshot is not None
-
     @classmethod
     def load(
         cls,

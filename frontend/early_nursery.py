@@ -36,7 +36,7 @@ def start_early(config: ServerConfig, environ: Mapping[str, str]) -> NurseryProc
         the server does not come to that; None when no workers are to be forked at once, or when
         it cannot be started (the server will try again, and say why).
     """
-    if not config.has_models_at_start or config.worker_start == "spawn":
+    if not has_models(config) or config.worker_start == "spawn":
         return None
     raise_file_limit()  # inherited by the workers
     wanted = ("torch",) if is_torch_likely(config, environ) else ()
@@ -44,6 +44,16 @@ def start_early(config: ServerConfig, environ: Mapping[str, str]) -> NurseryProc
         return NurseryProcess.start(sys.executable, nursery_environ(config, environ), wanted)
     except OSError:
         return None
+
+
+def has_models(config: ServerConfig) -> bool:
+    """Whether workers will be wanted at once.
+
+    Args:
+        config: the configuration.
+    """
+    models = config.load_models
+    return models.all_in_store or bool(models.listed) or config.model_snapshot is not None
 
 
 def is_torch_likely(config: ServerConfig, environ: Mapping[str, str]) -> bool:

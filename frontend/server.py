@@ -26,6 +26,7 @@ from tsl.protocol.errors import ConfigError, TslError
 
 from .assembly import Parts, assemble
 from .config import ServerConfig
+from .early_nursery import has_models
 from .file_limit import raise_file_limit
 from .launcher import LocalLauncher
 from .loop_turn import LoopTurn
@@ -107,7 +108,7 @@ class Server:
             for listener in parts.listeners:
                 listener.bind()
             _publish_keys(parts)
-            if self._config.has_models_at_start:
+            if has_models(self._config):
                 await launcher.prepare()
             await worker_listener.open()
             parts.planner.socket_path = worker_listener.path
