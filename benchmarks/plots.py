@@ -16,10 +16,8 @@ _PANELS: Final = (
     ("chunks", "chunks/s", 1.0),
     ("mb_s", "MB/s", 1.0),
     ("p99_us", "p99, ms", 1e-3),
-    ("first50_us", "first chunk p50, ms", 1e-3),
     ("pss_mb", "memory, MB (PSS)", 1.0),
 )
-_MOST_PANELS: Final = 3
 
 
 def is_curve(document: Mapping[str, Any]) -> bool:
@@ -45,7 +43,7 @@ def curves(
 
 
 def draw(scenario: Scenario, document: Mapping[str, Any], target: Path) -> None:
-    """One panel for each of the first three metrics that were measured.
+    """One panel for each metric that was measured: what is done, how long it takes, what it keeps.
 
     Args:
         scenario: what was measured.
@@ -58,7 +56,7 @@ def draw(scenario: Scenario, document: Mapping[str, Any], target: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = scenario.name
     from matplotlib import pyplot
 
-    panels = [panel for panel in _PANELS if curves(document, panel[0], panel[2])][:_MOST_PANELS]
+    panels = [panel for panel in _PANELS if curves(document, panel[0], panel[2])]
     figure, axes = pyplot.subplots(
         1, len(panels), figsize=(4 * len(panels), 3.4), squeeze=False, layout="constrained"
     )

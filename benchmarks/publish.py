@@ -1,15 +1,16 @@
 """Fill a page with tables and draw its plots from kept numbers: ``python -m benchmarks.publish``.
 
-Tables stand between ``<!-- table: SCENARIO -->`` and ``<!-- end -->``; everything else of the page
-is written by people.
+Tables stand between ``<!-- table: SCENARIO -->`` and ``<!-- end -->``, curves between
+``<!-- curve: SCENARIO -->`` and ``<!-- end -->``; everything else of the page is written by people.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from . import plots, results
 from .processes import ROOT
@@ -18,14 +19,17 @@ from .tables import provenance, scenario_table
 
 PAGE: Final = ROOT / "docs" / "benchmarks" / "README.md"
 DATA: Final = PAGE.parent / "data"
-_PLACE: Final = re.compile(r"(<!-- table: (?P<name>[a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE: Final = re.compile(
+    r"(?P<begin><!-- (?P<kind>table|curve): (?P<name>[a-z0-9-]+) -->\n).*?(?P<end><!-- end -->)",
+    re.DOTALL,
+)
 
 
 def fill(page: str, data: Path) -> str:
-    """The page with its tables as the numbers have them now.
+    """The page with its tables and curves as the numbers have them now.
 
     Args:
-        page: Markdown with places for tables.
+        page: Markdown with places for them.
         data: folder of the numbers.
 
     Raises:
@@ -36,13 +40,25 @@ def fill(page: str, data: Path) -> str:
         name = match["name"]
         if name not in SCENARIOS:
             raise ValueError(f"there is no scenario {name!r}")
-        document = results.read(data, name)
-        if not document:
-            return f"{match[1]}\nNot measured yet.\n\n{match[3]}"
-        table = scenario_table(SCENARIOS[name], document)
-        return f"{match[1]}\n{table}\n\n{provenance(document)}\n\n{match[3]}"
+        written = _WRITERS[match["kind"]](name, results.read(data, name))
+        return f"{match['begin']}\n{written}\n\n{match['end']}"
 
     return _PLACE.sub(replace, page)
+
+
+def _table(name: str, document: Mapping[str, Any]) -> str:
+    if not document:
+        return "Not measured yet."
+    return f"{scenario_table(SCENARIOS[name], document)}\n\n{provenance(document)}"
+
+
+def _curve(name: str, document: Mapping[str, Any]) -> str:
+    if not document or not plots.is_curve(document):
+        return "Not drawn yet: it takes three points."
+    return f"![{SCENARIOS[name].title}]({name}.svg)"
+
+
+_WRITERS: Final = {"table": _table, "curve": _curve}
 
 
 def main() -> None:

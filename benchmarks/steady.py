@@ -137,7 +137,7 @@ class LoopTarget:
 def targets(
     scenario: Steady, peers: Sequence[Peer], failed: dict[str, str]
 ) -> Iterator[list[Target]]:
-    """Start all that can take part, check and warm them up one by one, and pause them.
+    """Start all that can take part one by one, check them, and pause them.
 
     Args:
         scenario: what they serve.
@@ -146,13 +146,13 @@ def targets(
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tsl-bench-")))
-        started: list[tuple[Running, Path]] = []
+        awake: list[Target] = []
+        # One after the other: ten that start at once take minutes, and some give up waiting for
+        # processes of their own.
         for peer in peers:
             own = folder / peer.name
             own.mkdir()
-            started.append((stack.enter_context(peer.start(scenario.service, own)), own))
-        awake: list[Target] = []
-        for running, own in started:
+            running = stack.enter_context(peer.start(scenario.service, own))
             target = ServerTarget(running, scenario, own)
             try:
                 running.wait_for_answer(scenario.body(scenario.points[0]), scenario.headers)

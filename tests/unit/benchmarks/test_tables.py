@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import publish, results, tables
 from benchmarks.plots import curves, is_curve
+from benchmarks.results import Row
 from benchmarks.scenarios.base import RATE, Column
 from benchmarks.scenarios.registry import SCENARIOS
 
@@ -119,6 +120,22 @@ def test_places_of_a_page_are_filled_and_the_rest_stays(tmp_path):
 def test_a_place_for_an_unknown_scenario_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no scenario 'echo'"):
         publish.fill("<!-- table: echo -->\n<!-- end -->", tmp_path)
+
+
+def test_a_curve_is_shown_as_soon_as_there_are_points_for_it(tmp_path):
+    page = "<!-- curve: workers -->\n<!-- end -->"
+    assert "Not drawn yet" in publish.fill(page, tmp_path)
+    rows = [Row("tsl", at) for at in (1, 2, 4)]
+    for row in rows:
+        row.add({"rate": 5.0})
+    results.write(tmp_path, "workers", results.merge({}, {}, rows[:2]))
+    assert "Not drawn yet" in publish.fill(page, tmp_path)
+
+    results.write(tmp_path, "workers", results.merge({}, {}, rows))
+
+    filled = publish.fill(page, tmp_path)
+    assert "\n![Workers of an echo, 64 clients, batch size 1](workers.svg)\n" in filled
+    assert publish.fill(filled, tmp_path) == filled
 
 
 def test_the_published_page_is_what_the_published_numbers_make():
