@@ -106,6 +106,12 @@ class OpenLoop:
     Args:
         connections: idle ones; a request waits when all are busy.
         request: head and body.
+
+    Attributes:
+        latencies: seconds of each request that was answered.
+        late: seconds that the others have waited in the end; no errors, but a server too slow.
+        errors: wrong answers, and connections that broke.
+        elapsed_s: from the beginning to the last answer, or to the end of the patience.
     """
 
     def __init__(self, connections: list[Connection], request: bytes) -> None:
@@ -114,10 +120,16 @@ class OpenLoop:
         self._request = request
         self._waiting: deque[float] = deque()
         self.latencies: list[float] = []
+        self.late: list[float] = []
         self.errors = 0
+        self.elapsed_s = 0.0
 
     def run(self, times: Iterator[float]) -> None:
-        """Until all that were due are answered, or five seconds are over after the last."""
+        """Until all that were due are answered, or five seconds are over after the last.
+
+        Args:
+            times: seconds from now at which requests are due, in order.
+        """
         start = time.perf_counter()
         due = deque(start + at for at in times)
         last = due[-1] if due else start
@@ -134,7 +146,10 @@ class OpenLoop:
             timeout = max(0.0, due[0] - time.perf_counter()) if due else 0.1
             for ready in select.select(self._busy.values(), (), (), timeout)[0]:
                 self._finish(ready)
-        self.errors += len(due) + len(self._waiting) + len(self._busy)
+        end = time.perf_counter()
+        self.elapsed_s = end - start
+        sent = [connection.due_at for connection in self._busy.values()]
+        self.late = [end - due_at for due_at in (*sent, *self._waiting, *due)]
 
     def _finish(self, connection: Connection) -> None:
         try:
@@ -187,7 +202,8 @@ def run_open_loop(
             connection.socket.close()
     if not loop.latencies:
         return Load(0, 0.0, 0.0, 0.0, loop.errors + 1)
-    p50, p99 = percentiles(loop.latencies)
+    waited = [*loop.latencies, *loop.late]
+    p50, p99 = percentiles(waited)
     count = len(loop.latencies)
-    extra = {"max_us": max(loop.latencies) * 1e6}
-    return Load(count, count / seconds, p50 * 1e6, p99 * 1e6, loop.errors, extra)
+    rate = count / max(seconds, loop.elapsed_s)
+    return Load(count, rate, p50 * 1e6, p99 * 1e6, loop.errors, {"max_us": max(waited) * 1e6})

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import socket
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.load import stream_client
-from benchmarks.load.open_loop import arrivals, judge
+from benchmarks.load import open_loop, stream_client
+from benchmarks.load.open_loop import arrivals, judge, run_open_loop
 from benchmarks.load.samples import percentiles
 from benchmarks.load.stream_client import StreamReader, summarise
 from benchmarks.load.wrk import read_result
@@ -82,6 +85,56 @@ def test_arrivals_are_the_same_for_every_server():
     assert times == sorted(times)
     assert 1800 < len(times) < 2200
     assert max(times) < 2.0
+
+
+class Server:
+    """Answers requests one after the other, each after a time; a connection is a thread."""
+
+    def __init__(self, pause_s, answers=10**9):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._pause_s, self._left = pause_s, answers
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        connection, _ = self._listener.accept()
+        with connection, self._listener:
+            while connection.recv(1000) and self._left:
+                self._left -= 1
+                time.sleep(self._pause_s)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+
+def ask(server, rate, seconds):
+    return run_open_loop(
+        "127.0.0.1", server.port, "/", body=b"x", expected=b"hi", rate=rate,
+        connections=1, seconds=seconds, headers={},
+    )  # fmt: skip
+
+
+def test_a_server_that_keeps_up_is_asked_as_often_as_was_said():
+    load = ask(Server(0), rate=100, seconds=0.3)
+
+    assert load.errors == 0
+    assert load.requests == len(list(arrivals(100, 0.3)))
+
+
+def test_a_server_that_is_too_slow_shows_it_in_the_latency_and_makes_no_errors(monkeypatch):
+    monkeypatch.setattr(open_loop, "_DRAIN_S", 0.2)
+
+    load = ask(Server(0.05), rate=500, seconds=0.2)
+
+    assert load.errors == 0
+    assert load.requests < 12
+    assert load.rate < 25
+    assert load.p99_us > 0.2e6
+    assert load.extra["max_us"] >= load.p99_us
+
+
+def test_a_connection_that_breaks_is_an_error(monkeypatch):
+    monkeypatch.setattr(open_loop, "_DRAIN_S", 0.2)
+
+    assert ask(Server(0, answers=3), rate=100, seconds=0.2).errors == 1
 
 
 def test_percentiles_of_one_value_are_that_value():
