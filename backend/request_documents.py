@@ -43,11 +43,11 @@ class Wishes(NamedTuple):
 
 
 class RequestDocument(NamedTuple):
-    """A request without the bytes behind it.
+    """A request without the bytes behind it; not to be changed.
 
     Attributes:
         inputs: what it declares; its values are here, if they are in the document.
-        wishes: the rest. Nobody may change it, but for ``parameters``.
+        wishes: the rest.
         document: all of it, as it came.
     """
 
@@ -85,7 +85,7 @@ class RequestDocuments:
         return len(self._remembered)
 
     def read(self, value: Any) -> RequestDocument:
-        """What a document says.
+        """What a document says; other requests may get the same object.
 
         Args:
             value: the document, as JSON text or parsed.
@@ -106,11 +106,7 @@ class RequestDocuments:
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[text] = found
-        parameters = found.wishes.parameters
-        if not parameters:
-            return found
-        # The handler gets them, and may change them.
-        return found._replace(wishes=found.wishes._replace(parameters=parameters.copy()))
+        return found
 
 
 def _may_be_remembered(request: RequestDocument) -> bool:

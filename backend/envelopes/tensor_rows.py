@@ -70,7 +70,7 @@ class TensorRows(BaseEnvelope):
                 continue
             self._calls[number] = _Call(number, request.wishes, is_framed, regions, pieces)
             rows.append(arrays)
-            parameters.append(request.wishes.parameters)
+            parameters.append(request.wishes.parameters.copy())  # the handler may change its own
         # A context takes any attribute of its users' choice; vars says so to readers.
         vars(self.context).update(input_parameters=parameters, chunk_encoder=self._encode_chunk)
         return rows

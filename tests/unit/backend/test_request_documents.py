@@ -40,15 +40,6 @@ def test_values_are_never_taken_from_another_request():
     assert documents.read(text) is not documents.read(text)
 
 
-def test_a_handler_that_changes_parameters_changes_its_own():
-    documents = RequestDocuments()
-    text = document(parameters={"a": 1})
-
-    documents.read(text).wishes.parameters["a"] = 2
-
-    assert documents.read(text).wishes.parameters == {"a": 1}
-
-
 def test_parameters_that_could_be_changed_inside_are_read_anew():
     documents = RequestDocuments()
     text = document(parameters={"a": [1]})

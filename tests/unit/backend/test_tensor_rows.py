@@ -61,6 +61,21 @@ def test_a_handler_gets_a_dict_of_arrays_for_each_request():
     assert context.get_response_content_type(0) == "application/json"
 
 
+def test_a_handler_that_changes_parameters_changes_its_own():
+    seen = []
+
+    def handler(data, context):
+        for each in context.input_parameters:
+            seen.append(each.copy())
+            each["k"] = 2
+        return data
+
+    same = row(tensor(parameters={"binary_data_size": 1}), tail=b"\7", parameters={"k": 1})
+    run([same, same], handler)
+
+    assert seen == [{"k": 1}, {"k": 1}]
+
+
 def test_a_bad_row_is_refused_alone():
     answers, _ = run([row(tensor(data=[1])), row(tensor(data=[1000])), row(tensor(data=[3]))])
 
