@@ -66,7 +66,7 @@ class ServerTarget:
     def check(self, at: float) -> None:
         """Ask once."""
         body = self.scenario.body(at)
-        answer = self.running.ask(body, self.scenario.headers)
+        answer = self.scenario.ask(self.running, body)
         # The ceiling knows nothing of protocols: it gives back what it gets.
         right = self.name == Bare.name and answer.body == body
         if answer.status != 200 or not (right or self.scenario.right(answer.body, at)):
@@ -155,7 +155,9 @@ def targets(
             running = stack.enter_context(peer.start(scenario.service, own))
             target = ServerTarget(running, scenario, own)
             try:
-                running.wait_for_answer(scenario.body(scenario.points[0]), scenario.headers)
+                running.wait_for_answer(
+                    scenario.body(scenario.points[0]), scenario.headers, method=scenario.method
+                )
                 target.check(scenario.points[0])
             except BROKEN as error:
                 failed[running.peer] = str(error)

@@ -133,14 +133,21 @@ class LoopTurn:
             transport.write(data)
 
     def flush(self) -> None:
-        """Write what is held, in its order."""
+        """Write what is held: once to each transport, in the order of its pieces."""
         unwritten = self._unwritten
         if not unwritten:
             return
         self._unwritten = []
+        held: dict[Transport, list[bytes]] = {}
         for transport, data in unwritten:
+            pieces = held.get(transport)
+            if pieces is None:
+                held[transport] = [data]
+            else:
+                pieces.append(data)  # another stream of HTTP/2
+        for transport, pieces in held.items():
             try:
-                transport.write(data)
+                transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             except Exception:  # as above
                 logger.exception("%r: internal error", transport)
                 transport.abort()

@@ -114,7 +114,7 @@ class Server:
             parts.planner.socket_path = worker_listener.path
             await self._until_stopped(self._load_models(parts))
             if not self._stopping.is_set():
-                await self._serve(parts)
+                await self._serve(parts, turn)
                 if not await self._drain(parts):
                     worker_stop_s = 1.0  # what they still work on has been given up
                 if parts.recorder is not None:
@@ -131,7 +131,7 @@ class Server:
         logger.info("Server stopped")
         return 0
 
-    async def _open_grpc(self, parts: Parts) -> None:
+    async def _open_grpc(self, parts: Parts, turn: LoopTurn) -> None:
         """Open the gRPC listeners; the library is loaded here, while workers load their models."""
         if not self._config.enable_grpc:
             return
@@ -145,6 +145,7 @@ class Server:
             parts.access_log,
             parts.open_inference,
             parts.repository,
+            turn,
         )
         self._grpc = apis
         await apis.open()
@@ -179,11 +180,11 @@ class Server:
         if parts.recorder is not None:
             parts.recorder.keep(entry for entry, _ in failures)
 
-    async def _serve(self, parts: Parts) -> None:
+    async def _serve(self, parts: Parts, turn: LoopTurn) -> None:
         """Open the listeners, report, and serve until it is time to stop."""
         for listener in parts.listeners:
             await listener.open()
-        await self._open_grpc(parts)
+        await self._open_grpc(parts, turn)
         # What lives now lives as long as the server: later collections need not look at it.
         gc.collect()
         gc.freeze()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class Calls:
         count: complete answers.
         rate: complete answers per second.
         mean_us: mean time of a call, microseconds.
+        times_us: time of each call, microseconds; only where they are asked for.
         errors: broken streams, answers without status 200, and 1 if the data of all answers is less
             than it must be: gRPC's errors have status 200, and no data.
     """
@@ -25,6 +27,7 @@ class Calls:
     rate: float
     mean_us: float
     errors: int
+    times_us: Sequence[float] = ()
 
 
 def check_installed() -> None:
@@ -45,6 +48,8 @@ def run_h2load(
     clients: int,
     streams: int,
     seconds: float,
+    headers: Mapping[str, str] | None = None,
+    log: Path | None = None,
 ) -> Calls:
     """Make one call over and over.
 
@@ -55,13 +60,29 @@ def run_h2load(
         clients: connections.
         streams: calls at a time, on each.
         seconds: for how long.
+        headers: of each call, besides those of gRPC.
+        log: file for the time of each call; None when nobody asks for them.
 
     Raises:
         SystemExit: h2load itself failed.
     """
-    argv = ["h2load", "-t", "1", "-c", str(clients), "-m", str(streams), "-D", f"{seconds:g}"]
-    for header in ("content-type: application/grpc", "te: trailers"):
-        argv += ["-H", header]
+    argv = [
+        "h2load",
+        "-t",
+        "1",
+        "-c",
+        str(clients),
+        "-m",
+        str(streams),
+        "-D",
+        f"{seconds * 1000:.0f}ms",
+    ]
+    given = {"content-type": "application/grpc", "te": "trailers", **(headers or {})}
+    for name, value in given.items():
+        argv += ["-H", f"{name}: {value}"]
+    if log is not None:
+        log.unlink(missing_ok=True)  # h2load appends
+        argv.append(f"--log-file={log}")
     done = subprocess.run(
         [*argv, "-d", str(body_file), url], capture_output=True, text=True, check=False
     )
@@ -78,7 +99,18 @@ def run_h2load(
         count / seconds,
         _microseconds(text),
         int(failed + errored) + is_short,
+        times_in(log.read_text(encoding="ascii")) if log is not None else (),
     )
+
+
+def times_in(log: str) -> list[float]:
+    """The times of successful calls, microseconds.
+
+    Args:
+        log: a line for each call: when it began, status, and how long it took.
+    """
+    rows = (line.split("\t") for line in log.splitlines())
+    return [float(row[2]) for row in rows if row[1] == "200"]
 
 
 def _number(text: str, pattern: str) -> float:

@@ -14,6 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
+
 from ..archives import SERVICES, WORK, classifier_files
 from ..processes import ROOT, Tree, free_ports, running
 
@@ -89,6 +91,7 @@ class Launch:
         encode: from the work's body to the request's.
         decode: from the response's body to the work's answer.
         manage: asks the management API, where there is one: method, path → document.
+        grpc_port: where it will listen for gRPC; 0 for nowhere.
     """
 
     argv: Sequence[str]
@@ -100,6 +103,7 @@ class Launch:
     encode: Callable[[bytes], bytes] = as_it_is
     decode: Callable[[bytes], bytes] = as_it_is
     manage: Callable[[str, str], Any] | None = None
+    grpc_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +177,36 @@ class Running:
             return Answer(response.status, answer)
         return Answer(response.status, self.launch.decode(answer))
 
-    def wait_for_answer(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+    def call(self, method: str, message: bytes) -> Answer:
+        """One call of gRPC, by gRPC's own client; an error has its status in gRPC.
+
+        Args:
+            method: ``/package.Service/Method``.
+            message: of the request.
+        """
+        metadata = tuple(self.metadata().items())
+        with grpc.insecure_channel(f"{HOST}:{self.launch.grpc_port}") as channel:
+            call: Any = channel.unary_unary(method)
+            try:
+                answer = bytes(call(message, timeout=_ASK_S, metadata=metadata))
+            except grpc.RpcError as error:
+                return Answer(error.code().value[0], str(error).encode())
+        self.answer_size = len(answer)
+        return Answer(200, answer)
+
+    def metadata(self) -> dict[str, str]:
+        """Of a call of gRPC."""
+        return {name.lower(): value for name, value in self.launch.headers().items()}
+
+    def wait_for_answer(
+        self, body: bytes, headers: Mapping[str, str] | None = None, *, method: str = ""
+    ) -> Answer:
         """The first answer with status 200.
+
+        Args:
+            body: of the work; for gRPC the message.
+            headers: besides the server's own.
+            method: of gRPC, "" for HTTP.
 
         Raises:
             SystemExit: there is none within two minutes.
@@ -183,7 +215,7 @@ class Running:
         said: object = "nothing"
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                answer = self.ask(body, headers)
+                answer = self.call(method, body) if method else self.ask(body, headers)
             except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
                 said = error
             else:

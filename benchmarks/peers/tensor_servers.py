@@ -73,7 +73,7 @@ class Triton(Peer):
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             **classifier_environ(service, folder),
         }
-        launch = Launch(argv=argv, port=ports[0], path=_PATH, environ=environ)
+        launch = Launch(argv=argv, port=ports[0], path=_PATH, environ=environ, grpc_port=ports[1])
         if service.work is Work.STREAM:
             return replace(launch, path=_STREAM_PATH, content_type=_JSON, encode=generate_request)
         is_tensor = service.work is Work.TENSOR

@@ -6,6 +6,7 @@ import http.client
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -68,6 +69,7 @@ class TorchServe(Peer):
             environ=self.environ(folder),
             headers=lambda: tokens.header("inference"),
             manage=Management(ports[1], tokens),
+            grpc_port=ports[3],
         )
 
     def path(self, service: Service) -> str:
@@ -118,6 +120,13 @@ class Tsl(TorchServe):
     def command(self) -> list[str]:
         """Of this checkout."""
         return [sys.executable, "-m", "tsl.cli", "start", "--foreground"]
+
+    def launch(self, service: Service, folder: Path) -> Launch:
+        """Tensors by gRPC need the Open Inference Protocol to be switched on."""
+        launch = super().launch(service, folder)
+        if service.work is not Work.TENSOR:
+            return launch
+        return replace(launch, environ={**launch.environ, "TS_OPEN_INFERENCE_PROTOCOL": "oip"})
 
     def path(self, service: Service) -> str:
         """Tensors travel by the Open Inference Protocol."""

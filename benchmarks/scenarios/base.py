@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from ..load.h2load import run_h2load
 from ..load.open_loop import run_open_loop
-from ..load.samples import Load
+from ..load.samples import Load, percentiles
 from ..load.stream_client import run_streams
 from ..load.wrk import run_wrk
-from ..peers.base import HOST, Running, Service, Work
+from ..peers.base import HOST, Answer, Running, Service, Work
 from ..work import TEXT
+
+_PREFIX_BYTES = 5
+"""Before each message of gRPC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Steady:
         headers: of each request, besides the server's own.
         least_seconds: that a measurement takes, so that enough is answered.
         peers: who takes part; () for all that can.
+        method: of gRPC, whose messages the bodies are; "" for HTTP.
     """
 
     name: str
@@ -86,6 +91,13 @@ class Steady:
     headers: Mapping[str, str] = field(default_factory=dict)
     least_seconds: float = 1.0
     peers: Sequence[str] = ()
+    method: str = ""
+
+    def ask(self, running: Running, body: bytes) -> Answer:
+        """One answer of a server."""
+        if self.method:
+            return running.call(self.method, body)
+        return running.ask(body, self.headers)
 
     @property
     def has_model(self) -> bool:
@@ -122,6 +134,24 @@ def closed_loop(
         headers={**running.headers(), **scenario.headers},
         is_slow=scenario.has_model,
     )
+
+
+def grpc_calls(running: Running, scenario: Steady, at: float, seconds: float, folder: Path) -> Load:
+    """So many clients with a connection each, which call again when they have their answer: h2load."""
+    message = scenario.body(at)
+    file = folder / "message"
+    file.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
+    calls = run_h2load(
+        f"http://{HOST}:{running.launch.grpc_port}{scenario.method}",
+        file,
+        running.answer_size + _PREFIX_BYTES,
+        clients=scenario.clients_at(at),
+        streams=1,
+        seconds=seconds,
+        headers=running.metadata(),
+        log=folder / "times",
+    )
+    return Load(calls.count, calls.rate, *percentiles(calls.times_us), calls.errors)
 
 
 def open_loop(running: Running, scenario: Steady, at: float, seconds: float, folder: Path) -> Load:

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from tsl.frontend.grpc_api.protos.open_inference_pb2 import ModelInferRequest, ModelInferResponse
+
 from ..archives import picture
 from ..peers.base import Service, Work
 from ..peers.encodings import HEAD_SIZE, binary_request, binary_values
@@ -22,6 +24,7 @@ from .base import (
     Column,
     Steady,
     closed_loop,
+    grpc_calls,
     near,
     open_loop,
     same_bytes,
@@ -79,6 +82,18 @@ def _same_numbers(answer: bytes, at: float) -> bool:
     del at
     document = json.loads(answer)
     return bool(tuple(document["outputs"][0]["data"]) == NUMBERS)
+
+
+_MESSAGE: Final = ModelInferRequest(
+    model_name="model",
+    inputs=[{"name": "INPUT0", "datatype": "FP32", "shape": [1, len(NUMBERS)]}],
+    raw_input_contents=[VALUES],
+).SerializeToString()
+
+
+def _same_values(answer: bytes, at: float) -> bool:
+    del at
+    return list(ModelInferResponse.FromString(answer).raw_output_contents) == [VALUES]
 
 
 _STREAM_COLUMNS: Final = (
@@ -191,6 +206,19 @@ STEADY: Final = (
         columns=CLOSED,
         headers={"Content-Type": "application/octet-stream", BINARY_HEAD: str(HEAD_SIZE)},
         peers=("ceiling", "tsl", "triton"),
+    ),
+    Steady(
+        name="v2-grpc",
+        title="256 numbers by the Open Inference Protocol over gRPC, batch size 32, 1 ms delay",
+        service=Service(work=Work.TENSOR, batch_size=32, delay_ms=1),
+        body=lambda _: _MESSAGE,
+        right=_same_values,
+        points=(1, 64),
+        quick=(64,),
+        drive=grpc_calls,
+        columns=CLOSED,
+        peers=("tsl", "triton"),
+        method="/inference.GRPCInferenceService/ModelInfer",
     ),
     Steady(
         name="clients",

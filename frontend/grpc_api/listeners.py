@@ -14,6 +14,7 @@ from ..auth import Authorizer, Permission
 from ..config import ServerConfig
 from ..http_api.context import Stats
 from ..http_api.health import is_ready
+from ..loop_turn import LoopTurn
 from ..management_calls import ManagementCalls
 from ..model_repository import ModelRepository
 from ..open_inference import OpenInference
@@ -52,6 +53,7 @@ class GrpcApis:
         log: the access log; None when it is off.
         open_inference: documents of the Open Inference Protocol.
         repository: loads and unloads models, on the management listener.
+        turn: of the event loop.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class GrpcApis:
         log: CallLog | None,
         open_inference: OpenInference,
         repository: ModelRepository,
+        turn: LoopTurn,
     ) -> None:
         self._config = config
+        self._turn = turn
         self._registry = registry
         sequence_names = sequence_names_of(config)
         inference = InferenceService(registry, stats, sequence_names)
@@ -149,6 +153,7 @@ class GrpcApis:
             host,
             port,
             served,
+            self._turn,
             max_connections=config.max_connections,
             write_s=config.client_write_timeout_s,
             max_age_ms=age_ms,

@@ -13,6 +13,7 @@ from tsl.protocol.errors import ConfigError
 from ..addresses import Address
 from ..http2.transport import Http2Context, Http2Transport
 from ..listeners import BACKLOG, bound_socket
+from ..loop_turn import LoopTurn
 from ..tls_listener import TlsAcceptor
 from .session import ServedMethods, Session
 
@@ -32,6 +33,7 @@ class GrpcListener:
         host: where to listen.
         port: 0 lets the system choose.
         served: the methods.
+        turn: of the event loop.
         max_connections: at a time.
         write_s: a client that takes nothing of an answer for this long is not waited for.
         max_age_ms: longest life of a connection; None for no limit.
@@ -45,6 +47,7 @@ class GrpcListener:
         host: str,
         port: int,
         served: ServedMethods,
+        turn: LoopTurn,
         *,
         max_connections: int,
         write_s: float,
@@ -62,6 +65,7 @@ class GrpcListener:
             max_age_grace_s=math.inf if max_age_grace_ms is None else max_age_grace_ms / 1000,
             write_s=write_s,
             refusal=REFUSAL,
+            turn=turn,
         )
         self._tls = tls
         self._server: asyncio.Server | None = None

@@ -16,11 +16,15 @@ from dataclasses import dataclass, field
 from random import uniform
 from typing import Any, Final, cast
 
+from ..loop_turn import LoopTurn
 from .application import Application, Http2Limits
 from .codes import ErrorCode
 from .connection import Http2Connection
 
 WRITE_HIGH_BYTES: Final = 256 * 1024
+HELD_BELOW_BYTES: Final = 16 * 1024
+"""Smaller writes may be held until the turn of the loop is handled; others tell whether the client
+is slow."""
 HANDSHAKE_S: Final = 20.0
 """How long a client may take to say its preface."""
 QUIET_S: Final = 300.0
@@ -49,6 +53,7 @@ class Http2Context:
         max_age_grace_s: how long its streams may outlive that.
         write_s: a client that takes nothing of an answer for this long is not waited for.
         refusal: the whole answer to a request in HTTP/1.
+        turn: of the event loop.
     """
 
     serve: Callable[[Http2Transport], Application[Any]]
@@ -59,6 +64,7 @@ class Http2Context:
     max_age_grace_s: float = math.inf
     write_s: float = 60.0
     refusal: bytes = b""
+    turn: LoopTurn = field(default_factory=LoopTurn)
 
 
 class Http2Transport(asyncio.Protocol):
@@ -74,6 +80,7 @@ class Http2Transport(asyncio.Protocol):
 
     def __init__(self, context: Http2Context) -> None:
         self.context = context
+        self._turn = context.turn
         self.peer = b"unix"
         self.core: Http2Connection[Any] = cast("Http2Connection[Any]", None)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -113,14 +120,18 @@ class Http2Transport(asyncio.Protocol):
             return
         context.connections.add(self)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        self.core = Http2Connection(context.serve(self), self._transport.write, context.limits)
+        self.core = Http2Connection(context.serve(self), self._write, context.limits)
         self.core.idle = self._close_if_left
         self.core.start()
 
     def data_received(self, data: bytes) -> None:
-        """Work on it."""
-        core = self.core
+        """Note it; `process` gets it when the loop has read all there is."""
         self._has_heard = True
+        self._turn.add(self, data)
+
+    def process(self, data: bytes) -> None:
+        """Work on what has arrived."""
+        core = self.core
         if not self._has_begun:
             self._begin(data)
         core.receive(data)
@@ -131,15 +142,24 @@ class Http2Transport(asyncio.Protocol):
         self._has_begun = True
         if self.context.refusal and _HTTP_1.match(data):
             self.core.is_failed = True
-            self._transport.write(self.context.refusal)
+            self._write(self.context.refusal)
+
+    def _write(self, data: bytes) -> None:
+        if len(data) < HELD_BELOW_BYTES:
+            self._turn.write(self._transport, data)
+        else:
+            self._turn.flush()
+            self._transport.write(data)
 
     def eof_received(self) -> bool:
         """The client has left: without it, no stream can be of use."""
+        self._turn.handle()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         del exc
+        self._turn.handle()
         self.context.connections.discard(self)
         if self.core is not None:
             self.core.lost()
@@ -165,6 +185,7 @@ class Http2Transport(asyncio.Protocol):
             grace_s: how long.
             now: ``time.monotonic()`` seconds, if known.
         """
+        self._turn.handle()
         now = time.monotonic() if now is None else now
         self.core.leave()
         self._leaves_at = math.inf
@@ -184,6 +205,7 @@ class Http2Transport(asyncio.Protocol):
         """
         core = self.core
         if self._has_heard:
+            self._turn.handle()
             self._has_heard = False
             self._quiet_since = now
             if core.has_begun:
@@ -233,6 +255,7 @@ class Http2Transport(asyncio.Protocol):
         self._aborts_at = min(self._aborts_at, time.monotonic() + LINGER_S)
         if self._transport.is_closing():
             return
+        self._turn.flush()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         else:

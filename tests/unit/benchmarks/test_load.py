@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.load import open_loop, stream_client
+from benchmarks.load.h2load import times_in
 from benchmarks.load.open_loop import arrivals, judge, run_open_loop
 from benchmarks.load.samples import percentiles
 from benchmarks.load.stream_client import StreamReader, summarise
@@ -28,6 +29,12 @@ WRK = {
 
 def said(**changes):
     return f"Running 2s test\n{json.dumps({**WRK, **changes})}\n"
+
+
+def test_the_times_of_calls_are_those_that_succeeded():
+    log = "1700000000000001\t200\t150\n1700000000000002\t-1\t9\n1700000000000003\t200\t250\n"
+
+    assert times_in(log) == [150.0, 250.0]
 
 
 def test_the_line_of_wrk_becomes_a_load():

@@ -18,6 +18,7 @@ from tsl.frontend.http2.transport import (
     Http2Context,
     Http2Transport,
 )
+from tsl.frontend.loop_turn import LoopTurn
 
 BLOCK = encode_fields([(name.encode(), value.encode()) for name, value in REQUEST])
 HELLO = frames.PREFACE + frames.settings({})
@@ -29,7 +30,11 @@ class Wire:
 
     def __init__(self, **context):
         self.app = App()
-        self.context = Http2Context(serve=lambda transport: self.app, refusal=REFUSAL, **context)
+        self.context = Http2Context(
+            serve=lambda transport: self.app,
+            refusal=REFUSAL,
+            **{"turn": LoopTurn(lambda handle: handle()), **context},
+        )
         self.connection, self.transport = self.connect()
         self.now = time.monotonic()
 
@@ -62,6 +67,63 @@ class Wire:
 def last_goaway(wire):
     payloads = [p for kind, _, _, p in parse(bytes(wire.transport.sent)) if kind == frames.GOAWAY]
     return ErrorCode(int.from_bytes(payloads[-1][4:8], "big"))
+
+
+def test_what_clients_send_is_looked_at_when_the_loop_has_read_it_all():
+    soon = []
+    wire = Wire(turn=LoopTurn(soon.append))
+    other, _ = wire.connect()
+    wire.hear(HELLO)
+    other.data_received(HELLO)
+    soon.pop()()
+
+    wire.hear(raw_frame(1, 5, 1, BLOCK))
+    other.data_received(raw_frame(1, 5, 1, BLOCK))
+
+    assert wire.app.requests == []
+    soon.pop()()
+    assert len(wire.app.requests) == 2
+
+
+def test_answers_to_several_calls_of_a_connection_leave_in_one_write():
+    wire = Wire().hear(HELLO)
+    streams = [wire.request(number) for number in (1, 3, 5)]
+    writes = []
+    wire.transport.write = writes.append
+
+    wire.context.turn.begin()
+    for each in streams:
+        wire.answer(each, b"body")
+    wire.context.turn.end()
+
+    assert len(writes) == 1
+    kinds = [kind for kind, *_ in parse(writes[0])]
+    assert kinds == [frames.HEADERS, frames.DATA, frames.HEADERS] * 3
+
+
+def test_large_data_is_written_at_once_in_its_order():
+    wire = Wire().hear(HELLO)
+    one, other = wire.request(1), wire.request(3)
+    writes = []
+    wire.transport.write = writes.append
+    size = frames.MAX_FRAME_BYTES
+
+    wire.context.turn.begin()
+    wire.answer(one, b"small")
+    wire.answer(other, bytes(size))
+
+    assert b"".join(writes).count(b"small") == 1
+    assert len(writes[-1]) > size
+    wire.context.turn.end()
+
+
+def test_what_came_before_the_end_of_a_connection_is_looked_at_first():
+    wire = Wire(turn=LoopTurn([].append))
+    wire.hear(HELLO, raw_frame(1, 5, 1, BLOCK))
+
+    wire.connection.connection_lost(None)
+
+    assert len(wire.app.requests) == 1
 
 
 def test_settings_are_the_first_words_and_requests_are_answered():
