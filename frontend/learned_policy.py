@@ -30,9 +30,11 @@ _ENOUGH: Final = 1.02
 """Of two sizes that differ by so little per job, the smaller one is taken."""
 _PATIENCE: Final = 3
 """How many times the usual wait is waited at most."""
+_SILENCE: Final = 2
+"""How many times the usual gap nobody comes, to say that nobody will."""
 _LEAST_CHANCE: Final = 0.05
 _LIKELY: Final = 0.8
-_WORTH_TRYING: Final = 0.5
+_WORTH_TRYING: Final = 0.1
 """Of the time of a batch, what it may cost to wait for one more request, to see what that brings."""
 _SURELY_BEFORE: Final = 0.9
 """Part of the time of a batch of one in which it is not answered yet."""
@@ -240,7 +242,7 @@ class LearnedPolicy:
             since: when that was.
         """
         # Who comes later may only come because these were answered.
-        soon_s = max(_SURELY_BEFORE * self.fit.seconds(1), GRAIN_S)
+        soon_s = _SURELY_BEFORE * self.fit.seconds(1)
         if self._left is not None:
             self.arrivals.follow(*self._left, times[:waited], soon_s)
         if len(times) > waited:
@@ -248,10 +250,17 @@ class LearnedPolicy:
         # What comes from now on could have come along, had these waited.
         self._left = (len(times), max(since, times[-1]))
 
-    def waited_in_vain(self) -> None:
-        """As many as were to come did not: who comes from now on could not have been waited for."""
-        if self._left is not None:
-            self.arrivals.stayed_away(self._left[0])
+    def waited_in_vain(self, now: float) -> None:
+        """All that waits was released, but not as many had come as were to come.
+
+        If the silence was long, nobody was left who could come: who comes from now on could not have
+        been waited for.
+        """
+        if self._left is None:
+            return
+        waiting, latest = self._left
+        if now - latest >= _SILENCE * self.arrivals.gap(waiting).seconds:
+            self.arrivals.stayed_away(waiting)
             self._left = None
 
     def left_behind(self) -> None:

@@ -131,7 +131,7 @@ class LearnedQueue(BatchQueue):
             times = [job.enqueued_at for job in self._jobs.values()]
             self.learned.released(times, self._waited, self._decided_at)
             if waiting < self._target and 0.0 < self._until <= now:  # not given up earlier
-                self.learned.waited_in_vain()
+                self.learned.waited_in_vain(now)
         self._target = 0
         self._released = waiting
 

@@ -50,11 +50,21 @@ def test_who_was_waited_for_in_vain_is_soon_expected_no_more():
 
     for start in range(100, 110):
         policy.released([start], 1, start)
-        policy.waited_in_vain()
+        policy.waited_in_vain(start + 0.001)
         policy.served(1, sublinear(1))
 
     assert policy.arrivals.gap(1).chance < 0.1
     assert policy.plan(1, 1).target == 1
+
+
+def test_a_wait_that_ends_soon_after_somebody_came_says_nothing():
+    policy = new_policy()
+    know_clients(policy, 8, gap_s=0.002)
+
+    policy.released([100.0, 100.002, 100.004], 1, 100.0)
+    policy.waited_in_vain(100.005)
+
+    assert policy.arrivals.gap(3).chance == pytest.approx(1.0, abs=0.1)
 
 
 def test_now_and_then_one_more_is_waited_for_although_it_does_not_seem_to_pay():
