@@ -30,20 +30,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias, get_type_hints
+from typing import Any, Final, TypeAlias
 
 import msgpack
 
 from .buffers import new_buffer
 from .errors import ProtocolError
+from .fields import check_pairs, decode_plain
 from .frames import (
     FRAME_TYPES,
     Buffer,
     Chunk,
     Frame,
     Headers,
-    MetricRecord,
-    Pairs,
     Part,
     Predict,
     Reply,
@@ -432,7 +431,7 @@ class FrameDecoder:
                 return _decode_chunk(fields, bodies)
             if len(bodies):
                 raise ProtocolError("a body where none belongs")
-            return _decode_plain(number, fields)
+            return decode_plain(number, fields)
         except (ValueError, TypeError) as error:  # wrong arity or shape, met while unpacking
             msg = f"malformed {FRAME_TYPES[number].__name__} frame: {error}"
             raise ProtocolError(msg) from error
@@ -461,8 +460,8 @@ class FrameDecoder:
                 ]
             else:
                 headers, properties, sizes = rest
-                _check_pairs(headers, bytes)
-                _check_pairs(properties, str)
+                check_pairs(headers, bytes)
+                check_pairs(properties, str)
                 parts = _decode_parts(sizes, take)
                 if len(parts) > 1:
                     kinds = [(name, content_type) for name, content_type, _ in parts]
@@ -557,7 +556,7 @@ def _decode_result(fields: list[Any], view: memoryview) -> Result:
             status, phrase, headers, error, size = item
             if type(status) is not int or type(phrase) is not str or type(error) is not str:
                 raise ProtocolError("malformed reply")
-            _check_pairs(headers, str)
+            check_pairs(headers, str)
             if headers and not (status or phrase or error):
                 said = headers
         if type(size) is not int or not 0 <= size <= end - at:
@@ -585,89 +584,7 @@ def _decode_chunk(fields: list[Any], view: memoryview) -> Chunk:
     if not (type(batch_id) is type(row) is type(status) is int and type(phrase) is str):
         raise ProtocolError("malformed Chunk frame")
     if headers or type(headers) is not list:  # most chunks have none
-        _check_pairs(headers, str)
+        check_pairs(headers, str)
     if type(size) is not int or size != len(view):
         raise ProtocolError(BODIES_DO_NOT_FIT)
     return new_chunk((batch_id, row, status, phrase, headers, view))
-
-
-def _check_pairs(pairs: object, kind: type[object]) -> None:
-    if type(pairs) is not list or len(pairs) % 2:
-        raise ProtocolError("pairs are not a list of even length")
-    for item in pairs:
-        if type(item) is not kind:
-            msg = f"{type(item).__name__} where {kind.__name__} belongs"
-            raise ProtocolError(msg)
-
-
-def _decode_plain(number: int, fields: list[Any]) -> Frame:
-    cls, checks = _PLAIN[number]
-    if len(fields) != len(checks) + 1:
-        msg = f"{cls.__name__} frame with {len(fields) - 1} fields"
-        raise ProtocolError(msg)
-    values = [check(value) for check, value in zip(checks, fields[1:], strict=True)]
-    frame: Frame = cls(*values)
-    return frame
-
-
-def _scalar(kind: type[Any]) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if type(value) is not kind:
-            msg = f"{type(value).__name__} where {kind.__name__} belongs"
-            raise ProtocolError(msg)
-        return value
-
-    return check
-
-
-def _number(value: Any) -> float:
-    if type(value) is not float and type(value) is not int:
-        msg = f"{type(value).__name__} where a number belongs"
-        raise ProtocolError(msg)
-    return float(value)
-
-
-def _texts(value: Any) -> list[str]:
-    if type(value) is not list or not all(type(item) is str for item in value):
-        raise ProtocolError("not a list of texts")
-    return value
-
-
-def _pairs(value: Any) -> list[str]:
-    _check_pairs(value, str)
-    pairs: list[str] = value
-    return pairs
-
-
-def _records(value: Any) -> list[MetricRecord]:
-    if type(value) is not list:
-        raise ProtocolError("not a list of metric records")
-    return [
-        MetricRecord(*(check(item) for check, item in zip(_RECORD, record, strict=True)))
-        for record in value
-    ]
-
-
-_CHECKS: Final[dict[Any, Callable[[Any], Any]]] = {
-    int: _scalar(int),
-    str: _scalar(str),
-    bool: _scalar(bool),
-    bytes: _scalar(bytes),
-    float: _number,
-    list[str]: _texts,
-    Pairs: _pairs,
-    list[MetricRecord]: _records,
-}
-
-
-def _checks_of(cls: type[Any]) -> list[Callable[[Any], Any]]:
-    return [_CHECKS[hint] for hint in get_type_hints(cls, include_extras=True).values()]
-
-
-_RECORD: Final = _checks_of(MetricRecord)
-
-_PLAIN: Final[dict[int, tuple[type[Any], list[Callable[[Any], Any]]]]] = {
-    number: (cls, _checks_of(cls))
-    for number, cls in enumerate(FRAME_TYPES)
-    if cls not in (Predict, Result, Chunk)
-}
