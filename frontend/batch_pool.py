@@ -45,6 +45,11 @@ class BatchPool(WorkerPool):
         self.depth = PipelineDepth()
 
     @property
+    def pending(self) -> int:
+        """Jobs that nobody works on yet, be they in the queue or at a busy worker."""
+        return len(self.queue) + self.queue.ahead
+
+    @property
     def places(self) -> int:
         """Workers that wait for a job."""
         return len(self._idle)
@@ -78,7 +83,7 @@ class BatchPool(WorkerPool):
                 idle.appendleft(worker)  # all that waited had expired
         if self.depth.depth > 1:
             self._dispatch_ahead(now)
-        elif len(queue) >= queue.batch_size and self.depth.has_spare(len(self._serving)):
+        elif 1 < queue.batch_size <= len(queue) and self.depth.has_spare(len(self._serving)):
             self._dispatch_spare(now)
         due_at = queue.due_at() if idle else None  # a busy worker needs no timer
         if due_at is not None:
@@ -97,12 +102,18 @@ class BatchPool(WorkerPool):
 
     def _dispatch_spare(self, now: float) -> None:
         """All workers are busy, and not quick: let a full batch wait at each."""
-        queue = self.queue
         for channel in self._serving:
-            if len(queue) < queue.batch_size:
-                return
+            if not self.queue.is_full_batch():
+                break
             if channel.in_flight == 1 and channel.is_serving:
                 self._send(channel, now)
+        self._count_ahead()
+
+    def _count_ahead(self) -> None:
+        """Jobs that wait at a worker of a slower model keep their places in the queue."""
+        channels = [worker.channel for worker in self.workers if worker.channel is not None]
+        waiting = [batch for channel in channels for batch in channel.batches[1:]]
+        self.queue.ahead = sum(len(batch.jobs) for batch in waiting)
 
     def _send(self, channel: WorkerChannel, now: float) -> bool:
         batch, expired = self.queue.take(now)
@@ -131,10 +142,14 @@ class BatchPool(WorkerPool):
                 self._idle.append(worker)
             elif self.depth.depth == 1:
                 channel.begin_next()
+        if self.queue.ahead:
+            self._count_ahead()
         if len(self.queue):
             self._dispatch(time.monotonic())
 
     def _put_back(self, jobs: list[Job]) -> None:
+        if self.queue.ahead:
+            self._count_ahead()
         if not jobs:
             return
         if self.can_serve:

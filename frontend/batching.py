@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import Enum
+from itertools import islice
 from typing import Final
 
 from tsl.protocol.errors import QueueFull
@@ -48,6 +49,9 @@ class BatchQueue:
         batch_size: jobs per batch at most, at least 1.
         max_delay_s: how long the first job of a batch waits for company, seconds.
         policy: when a batch is due.
+
+    Attributes:
+        ahead: jobs that wait at busy workers; they still have their places here.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class BatchQueue:
         self.max_delay_s = max_delay_s if batch_size > 1 else 0.0
         self.policy = policy
         self.size_bytes = 0
+        self.ahead = 0
         self._due_at = 0.0  # of the jobs that wait now; without meaning when none does
         self._solos = 0  # how many of them are solo jobs
         # An ordered dict, because clients leave from the middle and lost batches return to the front.
@@ -76,6 +81,13 @@ class BatchQueue:
     def __repr__(self) -> str:
         return f"<BatchQueue {len(self._jobs)}/{self.capacity} jobs, {self.size_bytes} bytes>"
 
+    def is_full_batch(self) -> bool:
+        """Whether the next batch has all the company it can have, and none of it is in a hurry."""
+        size = self.batch_size
+        if len(self._jobs) < size:
+            return False
+        return all(job.deadline is None for job in islice(self._jobs.values(), size))
+
     # Putting jobs in...
 
     def put(self, job: Job) -> None:
@@ -85,7 +97,7 @@ class BatchQueue:
             QueueFull: the limit of jobs or of bytes is reached; nothing was changed.
         """
         jobs = self._jobs
-        if len(jobs) >= self.capacity:
+        if len(jobs) + self.ahead >= self.capacity:
             msg = f"The job queue of the model is full ({self.capacity} jobs are waiting)."
             raise QueueFull(msg, hint="Try again later, add workers, or raise job_queue_size.")
         if jobs and self.size_bytes + job.size_bytes > self.capacity_bytes:

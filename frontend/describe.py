@@ -60,8 +60,8 @@ class ModelDescriber:
             "loadedAtStartup": version.loaded_at_startup,
             "workers": [_worker(worker) for worker in pool.workers],
             "jobQueueStatus": {
-                "remainingCapacity": max(pool.queue.capacity - len(pool.queue), 0),
-                "pendingRequests": len(pool.queue),
+                "remainingCapacity": max(pool.queue.capacity - pool.pending, 0),
+                "pendingRequests": pool.pending,
             },
         }
         return document

@@ -104,6 +104,11 @@ class WorkerPool(WorkerOwner):
     has_steps = False
 
     @property
+    def pending(self) -> int:
+        """Jobs that nobody works on yet."""
+        return len(self.queue)
+
+    @property
     @abstractmethod
     def places(self) -> int:
         """Jobs that workers could take now; asked only for models with job tickets."""

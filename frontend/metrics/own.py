@@ -116,9 +116,7 @@ class StateMetrics:
     def collect(self) -> Iterator[Metric]:
         """The present state."""
         served = list(self._registry)
-        yield _per_model(
-            "tsl_queue_depth", "Requests that wait.", served, lambda s: len(s.pool.queue)
-        )
+        yield _per_model("tsl_queue_depth", "Requests that wait.", served, lambda s: s.pool.pending)
         yield _per_model(
             "tsl_queue_bytes",
             "Bytes of request bodies that wait.",

@@ -248,6 +248,48 @@ def test_a_slow_model_s_only_worker_has_one_full_batch_ahead(new_serving, submit
 
     assert fake.batches == [["a"], ["b", "c"], ["d", "e"]]
     assert len(pool.queue) == 1
+    assert pool.pending == 3
+
+
+def test_jobs_that_wait_at_a_worker_keep_their_places_in_the_queue(new_serving, submit):
+    pool, (fake,) = new_serving(batch_size=2, policy=EAGER, capacity=3)
+    prove_slow(pool)
+
+    for name in "abcd":
+        submit(pool, name)
+    with pytest.raises(QueueFull):
+        submit(pool, "e")
+    fake.answer(1)
+    submit(pool, "f")
+    fake.answer(2)
+
+    assert fake.batches == [["a"], ["b", "c"], ["d", "f"]]
+    assert pool.pending == 0
+
+
+def test_one_job_at_a_time_never_waits_at_a_worker(new_serving, submit):
+    pool, (fake,) = new_serving()
+    prove_slow(pool)
+
+    submit(pool, "a")
+    submit(pool, "b")
+
+    assert fake.batches == [["a"]]
+
+
+def test_a_job_with_a_deadline_does_not_wait_at_a_worker(world, new_serving, submit):
+    pool, (fake,) = new_serving(batch_size=2, policy=EAGER)
+    prove_slow(pool)
+    submit(pool, "a")
+    late = submit(pool, "b", deadline=world.now + 5)
+    submit(pool, "c")
+    assert fake.batches == [["a"]]
+
+    world.advance(5.1)
+    fake.answer(1)
+
+    assert type(late.sink.error) is DeadlineExceeded
+    assert fake.batches == [["a"], ["c"]]
 
 
 def test_what_is_not_full_does_not_go_ahead_of_its_turn(world, new_serving, submit):
@@ -274,11 +316,12 @@ def test_several_workers_of_a_slow_model_have_nothing_ahead(new_serving, submit)
 
 
 def test_a_job_counts_as_waiting_until_its_worker_is_free(world, new_serving, submit):
-    pool, (fake,) = new_serving()
+    pool, (fake,) = new_serving(batch_size=2, policy=EAGER)
     prove_slow(pool)
     submit(pool, "a")
     second = submit(pool, "b")
-    assert fake.batches == [["a"], ["b"]]
+    submit(pool, "c")
+    assert fake.batches == [["a"], ["b", "c"]]
 
     world.advance(0.25)
     fake.answer(1)
@@ -287,16 +330,16 @@ def test_a_job_counts_as_waiting_until_its_worker_is_free(world, new_serving, su
 
 
 def test_a_batch_ahead_of_a_worker_that_dies_goes_to_another_one(new_serving, submit):
-    pool, (fake,) = new_serving()
+    pool, (fake,) = new_serving(batch_size=2, policy=EAGER)
     prove_slow(pool)
-    begun, waiting = submit(pool, "a"), submit(pool, "b")
-    assert fake.batches == [["a"], ["b"]]
+    begun, waiting, _ = [submit(pool, name) for name in "abc"]
+    assert fake.batches == [["a"], ["b", "c"]]
 
     fake.end(1)
 
     assert type(begun.sink.error) is WorkerDied
     assert not waiting.is_settled
-    assert len(pool.queue) == 1
+    assert len(pool.queue) == pool.pending == 2
 
 
 def test_a_job_that_never_waited_goes_to_the_queue_when_its_worker_dies(new_serving, submit):
