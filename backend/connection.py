@@ -18,6 +18,7 @@ from collections.abc import Callable, Container
 from threading import Lock
 from typing import Final
 
+from tsl.protocol.buffers import SOCKET_BYTES
 from tsl.protocol.channel import Channel, ChannelState, Side
 from tsl.protocol.codec import FrameDecoder, encode
 from tsl.protocol.errors import ProtocolError
@@ -71,6 +72,7 @@ class Connection:
         except OSError:
             sock.close()
             raise
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
         return cls(sock)
 
     def close(self) -> None:

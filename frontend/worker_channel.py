@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, cast
 
+from tsl.protocol.buffers import SOCKET_BYTES
 from tsl.protocol.channel import Channel, ChannelState, Side
 from tsl.protocol.codec import FrameDecoder, RowEncoder, encode
 from tsl.protocol.errors import ProtocolError, TslError
@@ -372,6 +374,8 @@ class WorkerChannel(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the worker's hello."""
         self._transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
 
     def data_received(self, data: bytes) -> None:
         """Decode frames and act on them; anything malformed ends this worker, nothing else."""

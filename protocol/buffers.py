@@ -1,10 +1,14 @@
-"""Memory for large bodies."""
+"""Memory for large bodies, and room for them on their way."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
 from typing import Final
+
+SOCKET_BYTES: Final = 1024 * 1024
+"""What a worker's socket takes before its writer must wait for the reader, where the system allows so much
+(``net.core.wmem_max``). By default it is 208 KiB, and a body of a megabyte takes five turns of both."""
 
 _new: Final[Callable[[None, int], bytearray]] = ctypes.PYFUNCTYPE(
     ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t

@@ -137,6 +137,13 @@ class _WorkerEnd:
         self._unread: list[Buffer] = []
         self._decoder = FrameDecoder()
 
+    def get_extra_info(self, name: str) -> _WorkerEnd:
+        del name
+        return self
+
+    def setsockopt(self, *option: int) -> None:
+        """It takes all there is."""
+
     def write(self, data: Buffer) -> None:
         self._unread.append(data)
 

@@ -184,8 +184,16 @@ class FakeTransport:
         self.protocol = protocol
         self.peer = peer
         self.written = []
+        self.options = []
         self.is_reading = True
         self.is_closed = False
+
+    def get_extra_info(self, name):
+        assert name == "socket"
+        return self
+
+    def setsockopt(self, *option):
+        self.options.append(option)
 
     def get_protocol(self):
         return self.protocol

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tsl.frontend.jobs import JobState
@@ -14,6 +16,7 @@ from tsl.frontend.worker_channel import (
     WorkerChannel,
     fail_all,
 )
+from tsl.protocol.buffers import SOCKET_BYTES
 from tsl.protocol.channel import Side
 from tsl.protocol.codec import LARGE_FRAME_BYTES, encode
 from tsl.protocol.errors import HandlerFailed, InvalidInput, PredictionError, ProtocolError
@@ -97,6 +100,11 @@ def test_hello_is_answered_with_load(peer):
     assert peer.received == [LOAD]
     assert peer.channel.is_serving
     assert repr(peer.channel) == "<WorkerChannel SERVING 0 in flight>"
+
+
+def test_the_socket_holds_a_large_body(peer):
+    option = socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES
+    assert peer.transport.options == [option]
 
 
 def test_a_stranger_is_dropped_and_sees_nothing(world, launcher, peer):
