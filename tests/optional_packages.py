@@ -19,10 +19,10 @@ def install(monkeypatch, name, **members):
             module.__path__ = []
             monkeypatch.setitem(sys.modules, full_name, module)
             if parent is not None:
-                setattr(parent, full_name.rpartition(".")[2], module)
+                monkeypatch.setattr(parent, full_name.rpartition(".")[2], module, raising=False)
         parent = module
     for key, value in members.items():
-        setattr(parent, key, value)
+        monkeypatch.setattr(parent, key, value, raising=False)  # it may be a real module
     return parent
 
 
