@@ -206,9 +206,9 @@ def test_answers_of_a_stream_have_the_order_of_the_requests(addresses):
         client.stop_stream()
 
     ids = [(error and "error") or result.get_response().id for result, error in got]
-    assert ids[:3] == ["0", "1", "error"]
-    assert sorted(ids[3:]) == ["3", "3", "4"]
-    words = [result.as_numpy("text_output") for result, _ in got[3:]]
+    # The pieces of a stream wait for nobody.
+    assert [each for each in ids if each != "3"] == ["0", "1", "error", "4"]
+    words = [result.as_numpy("text_output") for result, _ in got if result is not None]
     assert [each.item() for each in words if each is not None] == [b"one ", b"two "]
 
 
