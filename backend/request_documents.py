@@ -67,12 +67,17 @@ def read_document(value: Any) -> RequestDocument:
     """
     document = parse_document(value, json_text.parse)
     inputs = declared_inputs(document)
+    if len(document) == 1:  # the inputs, and nothing else
+        return RequestDocument(inputs, _NO_WISHES, document)
     outputs, wants_binary = requested_outputs(document)
     classes = classes_asked(document)
     request_id = str(document.get("id") or "")
     parameters = document.get("parameters") or {}
     wishes = Wishes(request_id, parameters, outputs, wants_binary, classes)
     return RequestDocument(inputs, wishes, document)
+
+
+_NO_WISHES: Final = Wishes("", {}, *requested_outputs({}), {})
 
 
 class RequestDocuments:

@@ -48,6 +48,7 @@ class TensorRows(BaseEnvelope):
         self._calls: dict[int, _Call] = {}
         self._streamed: set[int] = set()
         self._documents = RequestDocuments()
+        self._datatypes: dict[Any, str] | None = None
 
     def parse_input(self, data: Rows) -> list[dict[str, Any]]:
         """The arrays of all rows that are valid."""
@@ -57,7 +58,7 @@ class TensorRows(BaseEnvelope):
         parameters: list[dict[str, Any]] = []
         for number, row in enumerate(data):
             segments, regions, is_framed = [], NO_REGIONS, False
-            if isinstance(row, RequestRow):
+            if len(row) > 1 and isinstance(row, RequestRow):  # there is more than a document
                 segments, regions = row.getlist(TENSORS_PART), row.regions
                 is_framed = row.is_framed
             try:
@@ -145,15 +146,10 @@ class TensorRows(BaseEnvelope):
         return classified(output, classes[name], labels)
 
     def _declared(self) -> dict[Any, str]:
-        yaml = self.context.model_yaml_config
-        outputs = yaml.get("outputs") if isinstance(yaml, dict) else None
-        if not isinstance(outputs, list):
-            return {}
-        return {
-            each["name"]: each["datatype"]
-            for each in outputs
-            if isinstance(each, dict) and "name" in each and each.get("datatype") in DATATYPES
-        }
+        """Data types of outputs that the model's configuration states; it never changes."""
+        if self._datatypes is None:
+            self._datatypes = _declared_in(self.context.model_yaml_config)
+        return self._datatypes
 
     def _framed(self, call: _Call, outputs: list[OutputTensor], pieces: dict[str, Piece]) -> bytes:
         is_binary = {each.name: True for each in outputs}
@@ -197,3 +193,14 @@ class TensorRows(BaseEnvelope):
             entries.append(entry)
         document["outputs"] = entries
         return json_text.compact(document), segments
+
+
+def _declared_in(yaml: Any) -> dict[Any, str]:
+    outputs = yaml.get("outputs") if isinstance(yaml, dict) else None
+    if not isinstance(outputs, list):
+        return {}
+    return {
+        each["name"]: each["datatype"]
+        for each in outputs
+        if isinstance(each, dict) and "name" in each and each.get("datatype") in DATATYPES
+    }
