@@ -129,8 +129,11 @@ def free_ports(count: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """Processor time of all living threads of a process so far."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
+    nanoseconds = 0
+    for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            nanoseconds += int(task.read_text(encoding="ascii").split()[0])
+    return nanoseconds / 1e9
 
 
 def exit_on_sigterm() -> None:
