@@ -48,7 +48,6 @@ class TensorRows(BaseEnvelope):
         self._calls: dict[int, _Call] = {}
         self._streamed: set[int] = set()
         self._documents = RequestDocuments()
-        self._datatypes: dict[Any, str] | None = None
 
     def parse_input(self, data: Rows) -> list[dict[str, Any]]:
         """The arrays of all rows that are valid."""
@@ -146,10 +145,8 @@ class TensorRows(BaseEnvelope):
         return classified(output, classes[name], labels)
 
     def _declared(self) -> dict[Any, str]:
-        """Data types of outputs that the model's configuration states; it never changes."""
-        if self._datatypes is None:
-            self._datatypes = _declared_in(self.context.model_yaml_config)
-        return self._datatypes
+        """Data types of outputs that the model's configuration states."""
+        return _declared_in(self.context.model_yaml_config)
 
     def _framed(self, call: _Call, outputs: list[OutputTensor], pieces: dict[str, Piece]) -> bytes:
         is_binary = {each.name: True for each in outputs}
