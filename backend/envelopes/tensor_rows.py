@@ -126,7 +126,7 @@ class TensorRows(BaseEnvelope):
             if name not in result:
                 msg = f"The model has no output {name!r}; it has {', '.join(map(str, result))}."
                 raise InvalidInput(msg)
-        declared = self._declared()
+        declared = _declared_in(self.context.model_yaml_config)
         if classes:
             return [self._output(classes, name, result[name], declared) for name in names]
         return [output_of(str(name), scores_of(result[name]), declared.get(name)) for name in names]
@@ -143,10 +143,6 @@ class TensorRows(BaseEnvelope):
         if isinstance(value, dict):
             return classified_by_name(output.name, value, classes[name], labels)
         return classified(output, classes[name], labels)
-
-    def _declared(self) -> dict[Any, str]:
-        """Data types of outputs that the model's configuration states."""
-        return _declared_in(self.context.model_yaml_config)
 
     def _framed(self, call: _Call, outputs: list[OutputTensor], pieces: dict[str, Piece]) -> bytes:
         is_binary = {each.name: True for each in outputs}
@@ -193,6 +189,7 @@ class TensorRows(BaseEnvelope):
 
 
 def _declared_in(yaml: Any) -> dict[Any, str]:
+    """Data types of outputs that a model's configuration states, by name."""
     outputs = yaml.get("outputs") if isinstance(yaml, dict) else None
     if not isinstance(outputs, list):
         return {}
