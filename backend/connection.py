@@ -15,10 +15,13 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Container
+from os import sched_yield
 from threading import Lock
+from time import monotonic
 from typing import Final
 
 from tsl.protocol.buffers import SOCKET_BYTES
+from tsl.protocol.busy_polling import BusyPolling
 from tsl.protocol.channel import Channel, ChannelState, Side
 from tsl.protocol.codec import FrameDecoder, encode
 from tsl.protocol.errors import ProtocolError
@@ -55,6 +58,8 @@ class Connection:
         self._stepping = Lock()
         self._on_idle: Callable[[], None] | None = None
         self._idle_s = 0.0
+        self._polling: BusyPolling | None = None
+        self._is_alone = False  # what was received last: one request, and nothing behind it
 
     @classmethod
     def connect(cls, path: str) -> Connection:
@@ -91,6 +96,14 @@ class Connection:
         self._on_idle, self._idle_s = on_idle, after_s
         self._limit_wait(after_s)
 
+    def poll_busily(self, limit_s: float) -> None:
+        """Have `receive` stay awake for a moment behind each lone request.
+
+        Args:
+            limit_s: for how long at most, seconds; 0.0 for never.
+        """
+        self._polling = BusyPolling(limit_s) if limit_s else None
+
     def _limit_wait(self, seconds: float) -> None:
         whole, rest = divmod(seconds, 1)
         limit = struct.pack("@ll", int(whole), int(rest * 1e6))  # a struct timeval; 0 is forever
@@ -118,7 +131,10 @@ class Connection:
                     return None
                 self._cancelled.clear()  # nothing is queued or running, so all are outdated
                 self._read_blocking()
-        return inbox.popleft()
+        frame = inbox.popleft()
+        if self._polling is not None:
+            self._is_alone = not inbox and type(frame) is Predict and len(frame.rows) == 1
+        return frame
 
     def receive_nowait(self) -> Frame | None:
         """The next frame that has arrived, other than `Cancel`; None when there is none yet.
@@ -175,13 +191,37 @@ class Connection:
                 size = self._sock.recvmsg_into(room[:MAX_VECTOR], 0, socket.MSG_WAITALL)[0]
                 self._take_filled(size)
                 return
-            data = self._sock.recv(READ_BYTES)
+            polling = self._polling
+            data = self._look(polling) if polling is not None and self._is_alone else None
+            if data is None:
+                data = self._sock.recv(READ_BYTES)
         except ConnectionError:  # a reset: the front end died with data of ours unread
             data = b""
         except BlockingIOError:
             self._wait_idly()
             return
         self._take(data)
+
+    def _look(self, polling: BusyPolling) -> bytes | None:
+        """Wait awake, if that is worthwhile; None when nothing has come.
+
+        A client that waits for an answer before it asks again will ask soon. With more clients
+        there is no need: the next request is here already.
+        """
+        recv = self._sock.recv
+        if not polling.is_worthwhile():
+            return None
+        until = monotonic() + polling.limit_s
+        while monotonic() < until:
+            try:
+                data = recv(READ_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sched_yield()  # to whoever wants this processor
+                continue
+            polling.paid()
+            return data
+        polling.failed()
+        return None
 
     def _wait_idly(self) -> None:
         """Nothing has come for a while: say so, and wait for as long as it takes."""

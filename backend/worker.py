@@ -159,6 +159,7 @@ class Worker:
             server.serve(self._loop)
             return
         self._connection.call_when_idle(return_free_memory, IDLE_S)
+        self._connection.poll_busily(load.busy_poll_us / 1e6)
         while self._serve_next(service, stream):
             pass
 

@@ -83,7 +83,7 @@ class BatchPool(WorkerPool):
                 idle.appendleft(worker)  # all that waited had expired
         if self.depth.depth > 1:
             self._dispatch_ahead(now)
-        elif 1 < queue.batch_size <= len(queue) and self.depth.has_spare(len(self._serving)):
+        elif queue.batch_size <= len(queue) and self.depth.has_spare(len(self._serving)):
             self._dispatch_spare(now)
         due_at = queue.due_at() if idle else None  # a busy worker needs no timer
         if due_at is not None:

@@ -25,7 +25,9 @@ from tsl.model_store import ModelStore, Snapshot, SnapshotKind
 from tsl.protocol.errors import ConfigError, TslError
 
 from .assembly import Parts, assemble
+from .busy_loop import BusyLoop, busy_poll_us
 from .config import ServerConfig
+from .cpus import usable_cpus
 from .early_nursery import has_models
 from .file_limit import raise_file_limit
 from .launcher import LocalLauncher
@@ -100,7 +102,8 @@ class Server:
             on_hangup = self._on_signal if _has_terminal() else _on_hangup
             loop.add_signal_handler(signal.SIGHUP, on_hangup, signal.SIGHUP)
         turn = LoopTurn()
-        worker_listener = WorkerListener(self._config.work_dir, turn)
+        awake_us = busy_poll_us(self._config.busy_poll_us, usable_cpus())
+        worker_listener = WorkerListener(self._config.work_dir, turn, BusyLoop(awake_us / 1e6))
         launcher = LocalLauncher(nursery_environ(self._config, os.environ), nursery=self._nursery)
         parts = assemble(self._config, launcher, worker_listener, turn)
         worker_stop_s = WORKER_STOP_S

@@ -6,7 +6,8 @@ worker's life. It does not start, stop or choose workers.
 
 Frames are not written one by one: what a turn of the event loop produces for a worker leaves in
 one write at the turn's end. With many clients that is one system call and one wake-up of the
-worker for a dozen requests, and the worker's answers come back together, too.
+worker for a dozen requests, and the worker's answers come back together, too. Only what is a dozen
+requests by itself leaves at once: the worker may begin while the turn goes on.
 
 A worker serves its frames in order, so of several batches in flight the oldest is the one being
 worked on. That is what `lose` relies on: when the worker dies, the oldest batch has failed, and
@@ -17,12 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, cast
 
 from tsl.protocol.buffers import SOCKET_BYTES
+from tsl.protocol.busy_polling import BusyPolling
 from tsl.protocol.channel import Channel, ChannelState, Side
 from tsl.protocol.codec import FrameDecoder, RowEncoder, encode
 from tsl.protocol.errors import ProtocolError, TslError
@@ -47,6 +50,7 @@ from tsl.protocol.frames import (
     Shutdown,
 )
 
+from .busy_loop import BusyLoop
 from .direct_reading import read_directly
 from .jobs import QUEUED, SENT, Job
 from .loop_turn import LoopTurn
@@ -61,6 +65,8 @@ STREAM_NEXT: Final = "ts_stream_next"
 """Header of an answer: ``true`` when more of it follows."""
 JOIN_BELOW_BYTES: Final = 16 * 1024
 """Below this size one copied write is cheaper than a vectored one (``benchmarks/micro``)."""
+EARLY_ROWS: Final = 8
+"""A batch of so many rows does not wait for the turn's end."""
 
 
 _WORKER: Final = Side.WORKER
@@ -148,6 +154,7 @@ class WorkerChannel(asyncio.Protocol):
     Args:
         claim: called with the worker's `Hello`; answers whose channel this is and what to load.
         turn: of the event loop.
+        busy_loop: keeps the event loop awake for the answers of quick models.
 
     Attributes:
         companions: get every frame but `Load` and `Cancel`, too.
@@ -156,7 +163,7 @@ class WorkerChannel(asyncio.Protocol):
         ProtocolError: nobody expects this worker; the connection is dropped.
     """
 
-    def __init__(self, claim: ChannelClaim, turn: LoopTurn) -> None:
+    def __init__(self, claim: ChannelClaim, turn: LoopTurn, busy_loop: BusyLoop) -> None:
         self._claim = claim
         self._turn = turn
         self._owner: ChannelOwner | None = None
@@ -170,6 +177,9 @@ class WorkerChannel(asyncio.Protocol):
         self._out: list[Buffer] = []
         self._is_retired = False
         self._is_concurrent = False
+        self._busy_loop = busy_loop
+        self._polling = BusyPolling(busy_loop.limit_s)
+        self._last_us: float = math.inf  # what the last batch took
         self.is_lost = False
         self.companions: tuple[Companion, ...] = ()
 
@@ -347,6 +357,8 @@ class WorkerChannel(asyncio.Protocol):
         if not self._out:
             self._turn.call_at_end(self._flush)
         self._out += self._rows.encode(number, rows)
+        if len(rows) >= EARLY_ROWS:
+            self._flush()
 
     def call_after_read(self, callback: Callable[[], None]) -> None:
         """Call something when all that has been read is handled; from inside of a `ReplySink`."""
@@ -360,14 +372,22 @@ class WorkerChannel(asyncio.Protocol):
         self._out += buffers
 
     def _flush(self) -> None:
-        """Write what this turn of the loop has produced."""
+        """Write what this turn of the loop has produced so far."""
         buffers, self._out = self._out, []
-        if self.is_lost or self._transport is None:
+        if not buffers or self.is_lost or self._transport is None:
             return
         if sum(map(len, buffers)) < JOIN_BELOW_BYTES:
             self._transport.write(b"".join(buffers))
         else:
             self._transport.writelines(buffers)
+        if len(self._batches) == 1 and self._last_us <= self._busy_loop.quick_us:
+            self._expect_answer()
+
+    def _expect_answer(self) -> None:
+        """Stay awake for the answer to a lone request; with more of them there is enough to do."""
+        batch = self.oldest
+        if batch is not None and len(batch.jobs) == 1:
+            self._busy_loop.expect(self._polling)
 
     # ...and receiving.
 
@@ -384,6 +404,7 @@ class WorkerChannel(asyncio.Protocol):
         except ProtocolError as error:
             self._drop(error)
             return
+        self._busy_loop.arrived(self._polling)
         self._turn.begin(holds_writes=_are_several_answers(frames))
         try:
             for frame in frames:
@@ -458,7 +479,7 @@ class WorkerChannel(asyncio.Protocol):
         # is answered by `lose`, one that is half settled would be by nobody.
         errors = {n: _error_of(reply) for n, reply in enumerate(replies) if reply[3]}
         self._forget(batch)
-        batch.service_us = service_us
+        batch.service_us = self._last_us = service_us
         if errors or batch.has_steps:
             self._settle(batch, replies, errors)
         else:

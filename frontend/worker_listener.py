@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from tsl.protocol.errors import ProtocolError
 from tsl.protocol.frames import PROTOCOL_VERSION, Hello, Load
 
+from .busy_loop import BusyLoop
 from .loop_turn import LoopTurn
 from .runtime_folder import RuntimeFolder, remove_abandoned
 from .worker_channel import ChannelOwner, WorkerChannel
@@ -46,11 +47,13 @@ class WorkerListener:
     Args:
         parent: directory for the runtime directory, usually the temporary one.
         turn: of the event loop.
+        busy_loop: keeps the event loop awake for workers that are about to answer.
     """
 
-    def __init__(self, parent: Path, turn: LoopTurn) -> None:
+    def __init__(self, parent: Path, turn: LoopTurn, busy_loop: BusyLoop) -> None:
         self._parent = parent
         self._turn = turn
+        self._busy_loop = busy_loop
         self._folder: RuntimeFolder | None = None
         self._server: asyncio.Server | None = None
         self._expected: dict[str, ExpectedWorker] = {}
@@ -81,7 +84,9 @@ class WorkerListener:
             os.umask(old_mask)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: WorkerChannel(self._claim, self._turn), sock=listening, backlog=512
+            lambda: WorkerChannel(self._claim, self._turn, self._busy_loop),
+            sock=listening,
+            backlog=512,
         )
 
     async def close(self) -> None:

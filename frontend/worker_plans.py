@@ -13,6 +13,7 @@ from tsl.model_store import ModelVersion
 from tsl.protocol.codec import encode
 from tsl.protocol.frames import Load
 
+from .busy_loop import busy_poll_us
 from .config import ServerConfig
 from .cpus import usable_cpus
 from .dependencies.environments import PythonEnvironment
@@ -81,6 +82,7 @@ class WorkerPlanner:
             decode_input=config.decode_input_request,
             metrics_config=str(config.metrics_config or ""),
             is_async=is_async(model),
+            busy_poll_us=busy_poll_us(config.busy_poll_us, self._cpus),
         )
         may_fork = _may_fork(place, environment)
         share = _share_name(version) if may_fork else ""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
-PROTOCOL_VERSION: Final = 5
+PROTOCOL_VERSION: Final = 6
 """Raised with every incompatible change; both sides of a socket must have the same."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -61,6 +61,7 @@ class Load(NamedTuple):
             the first one does; the others run the same batches and say `Done`.
         is_async: the handler is a coroutine function; batches overlap, and are answered in any
             order.
+        busy_poll_us: how long the worker may stay awake for its next batch, microseconds.
     """
 
     model_name: str
@@ -75,6 +76,7 @@ class Load(NamedTuple):
     metrics_config: str
     answers: bool = True
     is_async: bool = False
+    busy_poll_us: int = 0
 
 
 class Loaded(NamedTuple):

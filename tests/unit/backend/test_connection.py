@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from tsl.backend import connection as connection_module
 from tsl.backend.connection import JOIN_BYTES, MAX_VECTOR, READ_BYTES, Connection
 from tsl.protocol.codec import LARGE_FRAME_BYTES, FrameDecoder, encode
 from tsl.protocol.errors import ProtocolError
@@ -286,6 +287,103 @@ def test_the_end_of_the_front_end_is_noticed_in_an_idle_time(sock, serving):
     sock.incoming += [BlockingIOError(), ConnectionResetError(), b""]
 
     assert serving.receive() is None
+
+
+# Staying awake.
+
+
+ROW = Row("r", [], [], [])
+
+
+class LateSocket(FakeSocket):
+    """What is put into it comes after so many looks; a read that would sleep is noted."""
+
+    def __init__(self):
+        super().__init__()
+        self.looks = 0
+        self.late_by = 0
+        self.sleeps = 0
+
+    def recv(self, size, flags=0):
+        if flags & socket.MSG_DONTWAIT:
+            self.looks += 1
+            if self.late_by:
+                self.late_by -= 1
+                raise BlockingIOError
+        else:
+            self.sleeps += 1
+        return super().recv(size, flags)
+
+
+@pytest.fixture
+def sock_of_awake(monkeypatch):
+    """A serving connection over a `LateSocket`; each look takes a millisecond, the limit is 10."""
+    sock = LateSocket()
+    now = iter(range(10_000))
+    monkeypatch.setattr(connection_module, "monotonic", lambda: next(now) / 1000)
+    connection = Connection(sock)
+    connection.send(HELLO)
+    sock.put(LOAD)
+    connection.receive()
+    connection.send(Loaded(1.0))
+    connection.poll_busily(0.010)
+    sock.sleeps = 0
+    return sock, connection
+
+
+def serve(sock, connection, *rows, late_by=0):
+    """Let a batch come; answers how often the connection looked and slept meanwhile."""
+    sock.put(Predict(1, list(rows)))
+    sock.late_by, sock.looks, sock.sleeps = late_by, 0, 0
+    assert connection.receive() == Predict(1, list(rows))
+    return sock.looks, sock.sleeps
+
+
+def test_behind_a_lone_request_the_worker_stays_awake(sock_of_awake):
+    assert serve(*sock_of_awake, ROW) == (0, 1)
+
+    assert serve(*sock_of_awake, ROW, late_by=5) == (6, 0)
+
+
+def test_what_comes_late_is_slept_for(sock_of_awake):
+    serve(*sock_of_awake, ROW)
+
+    looks, sleeps = serve(*sock_of_awake, ROW, late_by=50)
+
+    assert 5 < looks < 12
+    assert sleeps == 1
+    assert serve(*sock_of_awake, ROW) == (0, 1)  # it did not pay, so the next one is not tried
+
+
+def test_behind_a_batch_the_worker_sleeps(sock_of_awake):
+    serve(*sock_of_awake, ROW, ROW)
+
+    assert serve(*sock_of_awake, ROW) == (0, 1)
+
+
+def test_while_there_is_more_to_do_the_worker_does_not_look(sock_of_awake):
+    sock, connection = sock_of_awake
+    sock.put(Predict(1, [ROW]), Predict(2, [ROW, ROW]))
+    connection.receive()
+    connection.receive()
+
+    assert serve(sock, connection, ROW) == (0, 1)
+
+
+def test_an_end_is_seen_awake(sock_of_awake):
+    sock, connection = sock_of_awake
+    serve(sock, connection, ROW)
+    sock.incoming.append(b"")
+
+    assert connection.receive() is None
+
+
+def test_a_reset_is_seen_awake(sock_of_awake):
+    sock, connection = sock_of_awake
+    serve(sock, connection, ROW)
+    sock.incoming.append(ConnectionResetError())
+
+    assert connection.receive() is None
 
 
 # For an event loop.

@@ -37,6 +37,10 @@ class FakeConnection:
     def call_when_idle(self, on_idle, after_s):
         """It never is."""
 
+    def poll_busily(self, limit_s):
+        """For nothing: what there is is here."""
+        self.awake_s = limit_s
+
     def __init__(self, *frames):
         self.frames = deque(frames)
         self.cancelled = set()
@@ -318,3 +322,12 @@ def test_after_each_batch_its_cancelled_rows_are_forgotten(loads):
     live(connection)
 
     assert connection.forgotten == 2
+
+
+def test_it_stays_awake_for_as_long_as_the_front_end_says(loads):
+    loads(handle)
+    connection = FakeConnection(LOAD._replace(busy_poll_us=250))
+
+    live(connection)
+
+    assert connection.awake_s == 0.00025

@@ -28,6 +28,7 @@ from tsl.frontend import (
 )
 from tsl.frontend.batch_pool import BatchPool
 from tsl.frontend.batching import BatchQueue
+from tsl.frontend.busy_loop import BusyLoop
 from tsl.frontend.jobs import Job
 from tsl.frontend.loop_turn import LoopTurn
 from tsl.frontend.worker import Worker, WorkerPlan
@@ -299,7 +300,7 @@ class FakeWorker:
 
     def connect(self):
         """Connect and say hello; the front end answers with `Load`."""
-        channel = WorkerChannel(self._listener._claim, self._listener._turn)
+        channel = WorkerChannel(self._listener._claim, self._listener._turn, BusyLoop())
         self.transport = FakeTransport(channel, self)
         channel.connection_made(self.transport)
         self.send(Hello(PROTOCOL_VERSION, self.spec.worker_id, self.spec.token, self.pid))
@@ -434,7 +435,7 @@ class FakeMetrics:
 @pytest.fixture
 def listener(tmp_path):
     """A real listener without its socket."""
-    return WorkerListener(tmp_path, LoopTurn())
+    return WorkerListener(tmp_path, LoopTurn(), BusyLoop())
 
 
 @pytest.fixture

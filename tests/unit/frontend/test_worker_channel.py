@@ -6,10 +6,12 @@ import socket
 
 import pytest
 
+from tsl.frontend.busy_loop import BusyLoop
 from tsl.frontend.jobs import JobState
 from tsl.frontend.loop_turn import LoopTurn
 from tsl.frontend.shared_line import PATIENCE_BYTES
 from tsl.frontend.worker_channel import (
+    EARLY_ROWS,
     JOIN_BELOW_BYTES,
     SharedBatch,
     StepBatch,
@@ -93,6 +95,14 @@ def send(world, fake, *jobs):
     fake.channel.send_batch(list(jobs), world.now)
 
 
+def send_in_turn(world, fake, *jobs):
+    """Send a batch while something is being handled, as usual."""
+    turn = fake.channel._turn
+    turn.begin()
+    send(world, fake, *jobs)
+    turn.end()
+
+
 # -- the beginning
 
 
@@ -119,7 +129,7 @@ def test_a_stranger_is_dropped_and_sees_nothing(world, launcher, peer):
 
 
 def test_a_connection_that_goes_before_its_hello_concerns_nobody(peer):
-    channel = WorkerChannel(lambda channel, hello: None, LoopTurn())
+    channel = WorkerChannel(lambda channel, hello: None, LoopTurn(), BusyLoop())
 
     channel.connection_lost(None)
 
@@ -166,6 +176,77 @@ def test_a_batch_travels_and_its_jobs_are_sent(world, peer, new_job):
     assert [job.state for job in jobs] == [JobState.SENT] * 2
     assert [job.sent_at for job in jobs] == [world.now] * 2
     assert peer.channel.in_flight == 1
+
+
+def test_a_small_batch_leaves_at_the_turn_s_end(listener, peer, new_job):
+    listener._turn.begin()
+    peer.channel.send_batch([new_job("a"), new_job("b")], 0.0)
+    assert peer.batches == []
+
+    listener._turn.end()
+
+    assert peer.batches == [["a", "b"]]
+
+
+def test_a_large_batch_does_not_wait_for_the_turn_s_end(listener, peer, new_job):
+    names = [str(number) for number in range(EARLY_ROWS)]
+    listener._turn.begin()
+    peer.channel.send_batch([new_job("first")], 0.0)
+
+    peer.channel.send_batch([new_job(name) for name in names], 0.0)
+
+    assert peer.batches == [["first"], names]
+    listener._turn.end()
+    assert peer.batches == [["first"], names]
+
+
+class Waits:
+    """Notes what the loop is to stay awake for."""
+
+    limit_s = 0.001
+    quick_us = 500
+
+    def __init__(self, channel):
+        self.begun = 0
+        self.ended = 0
+        channel._busy_loop = self
+
+    def expect(self, polling):
+        self.begun += 1
+
+    def arrived(self, polling):
+        self.ended += 1
+
+
+def test_the_loop_stays_awake_for_a_quick_model(world, peer, new_job):
+    waits = Waits(peer.channel)
+    send_in_turn(world, peer, new_job("a"))
+    assert waits.begun == 0  # nothing is known yet
+    peer.answer(1, b"A", service_us=500)
+
+    send_in_turn(world, peer, new_job("b"))
+    peer.answer(2, b"B", service_us=501)
+    assert (waits.begun, waits.ended) == (1, 2)
+
+    send_in_turn(world, peer, new_job("c"))
+    assert waits.begun == 1
+
+
+def test_the_loop_does_not_stay_awake_when_there_is_more_to_do(world, peer, new_job):
+    waits = Waits(peer.channel)
+    send_in_turn(world, peer, new_job("a"))
+    peer.answer(1, b"A", service_us=5)
+
+    send_in_turn(world, peer, new_job("b"), new_job("c"))
+    send_in_turn(world, peer, new_job("d"))
+    peer.channel._turn.begin()
+    peer.answer(2, b"B", b"C")
+    peer.answer(3, b"D")
+    peer.channel.send_batch([new_job("e")], world.now)
+    peer.channel.send_batch([new_job("f")], world.now)
+    peer.channel._turn.end()
+
+    assert waits.begun == 0
 
 
 def test_each_job_gets_its_own_answer(world, peer, new_job):
@@ -504,7 +585,7 @@ def test_a_chunk_is_a_sign_of_life(world, peer, new_job):
 
 
 def test_abort_before_the_connection_is_no_error():
-    WorkerChannel(lambda channel, hello: None, LoopTurn()).abort()
+    WorkerChannel(lambda channel, hello: None, LoopTurn(), BusyLoop()).abort()
 
 
 # -- back-pressure

@@ -267,14 +267,15 @@ def test_jobs_that_wait_at_a_worker_keep_their_places_in_the_queue(new_serving, 
     assert pool.pending == 0
 
 
-def test_one_job_at_a_time_never_waits_at_a_worker(new_serving, submit):
+def test_without_batches_one_job_waits_at_a_slow_model_s_only_worker(new_serving, submit):
     pool, (fake,) = new_serving()
     prove_slow(pool)
 
-    submit(pool, "a")
-    submit(pool, "b")
+    for name in "abc":
+        submit(pool, name)
 
-    assert fake.batches == [["a"]]
+    assert fake.batches == [["a"], ["b"]]
+    assert pool.pending == 2
 
 
 def test_a_job_with_a_deadline_does_not_wait_at_a_worker(world, new_serving, submit):
