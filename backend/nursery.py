@@ -7,8 +7,8 @@ done it is ready in a fraction of that and shares those pages. The price are rul
 * it never touches an accelerator and never runs an operator,
 * what every worker is made of is imported here, and shared by them; other modules only when a
   model needs them (`Fork.preload`): a server whose handlers do not use torch never pays for it,
-* the garbage collector's objects are frozen before a fork, so that collections in the children
-  do not copy the shared pages,
+* what it imports is out of the garbage collector's sight (`lasting_imports`), so that collections
+  in the children do not copy the shared pages,
 * a model folder that has a module of the same name as one imported here cannot be forked: the
   child would see ours,
 * a child reseeds its random generators, puts its signals, working directory, environment and
@@ -24,8 +24,6 @@ answers: `Fork` → `Forked` or `ForkRefused`, later `Exited`; `Unshare` ends a 
 
 from __future__ import annotations
 
-import gc
-import importlib
 import os
 import select
 import signal
@@ -41,6 +39,7 @@ from tsl.protocol.frames import Exited, Fork, Forked, ForkRefused, Frame, Unshar
 
 from .__main__ import main as run_worker
 from .fork_server import RECEIVE_BYTES, ForkServer, leave
+from .lasting_imports import import_for_good
 from .marked_output import mark_output
 from .process import die_with_parent, set_title
 from .ts_names import keep_ts_ours
@@ -92,7 +91,7 @@ class Nursery(ForkServer):
         """Import what the worker needs."""
         del out, err
         for name in order.preload:
-            if reason := _preload(name):
+            if reason := import_for_good(name):
                 return reason
         try:
             shadowed = _shadowed_modules(Path(order.model_dir))
@@ -184,30 +183,6 @@ class Nursery(ForkServer):
             self._send(Exited(worker_id, KILLED))
 
 
-def _preload(name: str) -> str:
-    """Import a module once; why it cannot be, or ""."""
-    if name in sys.modules:
-        return ""
-    gc.disable()  # nearly all that an import makes stays; looking at it costs a tenth
-    try:
-        importlib.import_module(name)
-    except Exception as error:  # packages fail in every way there is
-        traceback.print_exc()
-        return f"{name} cannot be imported in the fork server: {error}"
-    finally:
-        gc.enable()
-    _limit_threads(name)
-    gc.collect()
-    gc.freeze()
-    return ""
-
-
-def _limit_threads(name: str) -> None:
-    """Keep a freshly imported torch from starting threads in this process."""
-    if name.split(".")[0] in ("torch", "ts") and "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-
-
 def _shadowed_modules(model_dir: Path) -> list[str]:
     """Top-level modules of the archive that are already imported here from elsewhere."""
     shadowed = []
@@ -236,7 +211,9 @@ def main(argv: list[str] | None = None) -> int:
     control = socket.socket(fileno=int(arguments[0]))
     control.setblocking(True)
     for name in arguments[1:]:
-        _preload(name)  # a failure is told to the first worker that needs it, which tries again
+        import_for_good(
+            name
+        )  # a failure is told to the first worker that needs it, which tries again
     return Nursery(control).run()
 
 

@@ -43,6 +43,7 @@ from .util import PredictionException
 PREDICTION_METRIC: Final = "PredictionTime"
 WRONG_LENGTH: Final = "number of batch response mismatched"
 MAX_RESPONSE_BYTES: Final = 6_553_500
+_VERSION: Final = version("tsl")  # takes milliseconds: once for all workers that are forked
 
 EntryPoint = Callable[[Any, Context], Any]
 
@@ -87,7 +88,7 @@ class Service:
             manifest,
             batch_size,
             gpu,
-            version("tsl"),
+            _VERSION,
             limit_max_image_pixels,
             metrics_cache,
             read_model_yaml(model_dir, manifest),

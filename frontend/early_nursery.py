@@ -1,8 +1,8 @@
 """What a start does first: have the fork server import torch while the server imports itself.
 
 Importing torch is by far the longest step of a start, and nothing else has to wait for it. So its
-process is made as soon as the configuration is known; whether torch is wanted is guessed from the
-archives, unopened as they are. A wrong guess costs time or memory, never correctness.
+process is made as soon as the configuration is known; what it is to import is guessed from the
+archives, before they are unpacked. A wrong guess costs time or memory, never correctness.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .config import ServerConfig
 from .devices import has_accelerators
 from .file_limit import raise_file_limit
 from .nursery_process import NurseryProcess
-from .preload import expects_torch
+from .preload import expected_modules
 from .worker_command import nursery_environ
 
 MAX_LOOKED_AT: Final = 32
@@ -39,9 +39,9 @@ def start_early(config: ServerConfig, environ: Mapping[str, str]) -> NurseryProc
     if not has_models(config) or config.worker_start == "spawn":
         return None
     raise_file_limit()  # inherited by the workers
-    wanted = ("torch",) if is_torch_likely(config, environ) else ()
+    modules = likely_modules(config, environ)
     try:
-        return NurseryProcess.start(sys.executable, nursery_environ(config, environ), wanted)
+        return NurseryProcess.start(sys.executable, nursery_environ(config, environ), modules)
     except OSError:
         return None
 
@@ -56,16 +56,20 @@ def has_models(config: ServerConfig) -> bool:
     return models.all_in_store or bool(models.listed) or config.model_snapshot is not None
 
 
-def is_torch_likely(config: ServerConfig, environ: Mapping[str, str]) -> bool:
-    """Whether a model of this start looks as if torch has to be imported for its workers.
+def likely_modules(config: ServerConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What the models of this start look as if their workers had to import, as torch.
 
     Args:
         config: the configuration.
         environ: the server's environment.
+
+    Returns:
+        Names of modules, sorted.
     """
     if has_accelerators(environ, config.number_of_gpu):
-        return False  # drivers do not survive a fork: those workers are fresh processes
-    return any(expects_torch(path) for path in islice(_archives(config), MAX_LOOKED_AT))
+        return ()  # drivers do not survive a fork: those workers are fresh processes
+    looked_at = islice(_archives(config), MAX_LOOKED_AT)
+    return tuple(sorted(frozenset().union(*map(expected_modules, looked_at))))
 
 
 def _archives(config: ServerConfig) -> Iterator[Path]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 MAX_SOURCE_BYTES: Final = 1024 * 1024
 _IMPORT: Final = re.compile(
-    r"^[ \t]*(?:from|import)[ \t]+(torch\b|ts\.torch_handler\.(?!distributed)\w+)",
+    r"^[ \t]*(?:from|import)[ \t]+(torch\b|PIL\b|ts\.torch_handler\.(?!distributed)\w+)",
     re.MULTILINE,
 )
+_MAIN_MODULE: Final = {"PIL": "PIL.Image"}
+"""What everybody wants of a package that imports nothing by itself."""
 _NOT_FORKED: Final = re.compile(
     r"^(?:minWorkers:[ \t]*0[ \t]*$|workerStart:[ \t]*[\"']?spawn|useVenv:[ \t]*true|parallelType:)",
     re.MULTILINE,
@@ -53,39 +56,45 @@ def find_preload(model_dir: Path, handler: str) -> tuple[str, ...]:
         handler: handler string; a built-in name means a module of ours.
 
     Returns:
-        Module names, sorted; empty when the handler does not seem to need torch.
+        Module names, sorted; empty when the handler seems to need none of those worth it.
     """
-    found: set[str] = set()
-    if is_built_in(model_dir, handler):
-        found.add(f"ts.torch_handler.{_module(handler)}")
-    for source in sorted(model_dir.glob("*.py")):
-        found.update(_IMPORT.findall(_read(source)))
-    return tuple(sorted(found))
+    sources = {path.name: _read(path) for path in model_dir.glob("*.py")}
+    return tuple(sorted(_find(handler, sources)))
 
 
-def expects_torch(archive: Path) -> bool:
-    """Whether the workers of a model that is not unpacked look as if they will need torch.
+def expected_modules(archive: Path) -> frozenset[str]:
+    """What `find_preload` is going to say of a model that is not unpacked yet.
 
     Args:
-        archive: a zip file, or a folder; of anything else nothing is expected.
+        archive: a zip file, or a folder; of anything else nothing is expected, nor of a model that
+            has no workers at first, or none that are forked.
     """
     try:
         if archive.is_dir():
-            return _expects_torch(archive)
+            return _expected(archive)
         with zipfile.ZipFile(archive) as file:
-            return _expects_torch(zipfile.Path(file))
+            return _expected(zipfile.Path(file))
     except Exception:  # archives are broken in every way there is, and the store says in which
-        return False
+        return frozenset()
 
 
-def _expects_torch(root: Path | zipfile.Path) -> bool:
+def _expected(root: Path | zipfile.Path) -> frozenset[str]:
     model = json.loads(_head(root / _MANIFEST))["model"]
     settings = model.get("configFile")
     if settings and _NOT_FORKED.search(_head(root / settings)):
-        return False
-    return _module(model["handler"]) in _BUILT_IN or any(
-        _IMPORT.search(_head(entry)) for entry in root.iterdir() if entry.name.endswith(".py")
-    )
+        return frozenset()
+    sources = {each.name: _head(each) for each in root.iterdir() if each.name.endswith(".py")}
+    return _find(model["handler"], sources)
+
+
+def _find(handler: str, sources: Mapping[str, str]) -> frozenset[str]:
+    """Modules that the sources in a model's folder import, and its built-in handler."""
+    found = {name for source in sources.values() for name in _IMPORT.findall(source)}
+    modules = {_MAIN_MODULE.get(name, name) for name in found}
+    name = _module(handler)
+    if name in _BUILT_IN and f"{name}.py" not in sources:
+        modules.add(f"ts.torch_handler.{name}")
+    return frozenset(modules)
 
 
 def _head(file: Path | zipfile.Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from tsl.frontend import early_nursery as module
 from tsl.frontend.config import ServerConfig
-from tsl.frontend.early_nursery import MAX_LOOKED_AT, is_torch_likely, start_early
+from tsl.frontend.early_nursery import MAX_LOOKED_AT, likely_modules, start_early
 from tsl.frontend.nursery_process import NurseryProcess
 
 TORCH = "import torch\n"
@@ -32,6 +32,7 @@ def archive(store, name, source, settings=""):
 def store(tmp_path):
     archive(tmp_path, "plain", PLAIN)
     archive(tmp_path, "torch", TORCH)
+    archive(tmp_path, "picture", "from PIL import Image\n")
     (tmp_path / "notes.txt").write_text(TORCH)
     return tmp_path
 
@@ -49,26 +50,26 @@ def snapshot_of(**settings):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("load_models=all", True),
-        ("load_models=torch.mar", True),
-        ("load_models=a=/anywhere/torch.mar", True),
-        ("load_models=plain.mar", False),
-        ("load_models=notes.txt", False),
-        ("load_models=gone.mar,https://host/x.mar", False),
-        (snapshot_of(), True),
-        (snapshot_of(minWorkers=2), True),
-        (snapshot_of(minWorkers=0), False),
-        ("load_models=torch.mar\nnumber_of_gpu=0", True),
+        ("load_models=all", ("PIL.Image", "torch")),
+        ("load_models=torch.mar", ("torch",)),
+        ("load_models=a=/anywhere/torch.mar", ("torch",)),
+        ("load_models=plain.mar", ()),
+        ("load_models=notes.txt", ()),
+        ("load_models=gone.mar,https://host/x.mar", ()),
+        (snapshot_of(), ("torch",)),
+        (snapshot_of(minWorkers=2), ("torch",)),
+        (snapshot_of(minWorkers=0), ()),
+        ("load_models=torch.mar\nnumber_of_gpu=0", ("torch",)),
     ],
 )
-def test_the_models_of_the_start_tell_whether_torch_is_likely(store, text, expected):
-    assert is_torch_likely(config_of(store, text), {}) is expected
+def test_the_models_of_the_start_tell_what_is_likely(store, text, expected):
+    assert likely_modules(config_of(store, text), {}) == expected
 
 
 def test_accelerators_need_fresh_processes_and_no_torch_here(store):
     config = config_of(store, "load_models=torch.mar")
 
-    assert not is_torch_likely(config, {"CUDA_VISIBLE_DEVICES": "0"})
+    assert not likely_modules(config, {"CUDA_VISIBLE_DEVICES": "0"})
 
 
 def test_a_large_store_is_not_read_to_its_end(tmp_path):
@@ -76,7 +77,7 @@ def test_a_large_store_is_not_read_to_its_end(tmp_path):
         archive(tmp_path, f"a{number}", PLAIN)
     archive(tmp_path, "b", TORCH)
 
-    assert not is_torch_likely(config_of(tmp_path, "load_models=all"), {})
+    assert not likely_modules(config_of(tmp_path, "load_models=all"), {})
 
 
 @pytest.fixture

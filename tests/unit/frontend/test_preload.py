@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tsl.frontend.preload import MAX_SOURCE_BYTES, expects_torch, find_preload
+from tsl.frontend.preload import MAX_SOURCE_BYTES, expected_modules, find_preload
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,9 @@ from tsl.frontend.preload import MAX_SOURCE_BYTES, expects_torch, find_preload
         ("import torchvision\n", ()),
         ("import torch_xla\n", ()),
         ("# import torch\n", ()),
+        ("from PIL import Image, ImageOps\n", ("PIL.Image",)),
+        ("import PIL.Image\nimport torch\n", ("PIL.Image", "torch")),
+        ("import PILE\n", ()),
         ("import os\n", ()),
         ("", ()),
         (
@@ -92,24 +95,33 @@ def write_archive(path, handler, members):
             file.writestr(name, content)
 
 
+TORCH = {"torch"}
+
+
 @pytest.mark.parametrize(
     ("handler", "members", "expected"),
     [
-        ("h.py", {"h.py": "import torch\n"}, True),
-        ("h.py", {"h.py": "import os\n", "model.py": "from torch import nn\n"}, True),
-        ("h.py", {"h.py": "import os\n", "notes.txt": "import torch\n"}, False),
-        ("h.py", {"h.py": "import os\n", "deep/model.py": "import torch\n"}, False),
-        ("image_classifier", {"model.pt": "weights"}, True),
-        ("h.py", {"h.py": "import torch\n", "c.yaml": "minWorkers: 0\n"}, False),
-        ("h.py", {"h.py": "import torch\n", "c.yaml": "minWorkers: 01\n"}, True),
-        ("h.py", {"h.py": "import torch\n", "c.yaml": "a: 1\nworkerStart: spawn\n"}, False),
-        ("h.py", {"h.py": "import torch\n", "c.yaml": "parallelType: pp\n"}, False),
+        ("h.py", {"h.py": "import torch\n"}, TORCH),
+        ("h.py", {"h.py": "import os\n", "model.py": "from torch import nn\n"}, TORCH),
+        (
+            "h.py",
+            {"h.py": "import torch\n", "p.py": "from PIL import Image\n"},
+            {"PIL.Image", *TORCH},
+        ),
+        ("h.py", {"h.py": "import os\n", "notes.txt": "import torch\n"}, set()),
+        ("h.py", {"h.py": "import os\n", "deep/model.py": "import torch\n"}, set()),
+        ("image_classifier", {"model.pt": "weights"}, {"ts.torch_handler.image_classifier"}),
+        ("image_classifier", {"image_classifier.py": "import os\n"}, set()),
+        ("h.py", {"h.py": "import torch\n", "c.yaml": "minWorkers: 0\n"}, set()),
+        ("h.py", {"h.py": "import torch\n", "c.yaml": "minWorkers: 01\n"}, TORCH),
+        ("h.py", {"h.py": "import torch\n", "c.yaml": "a: 1\nworkerStart: spawn\n"}, set()),
+        ("h.py", {"h.py": "import torch\n", "c.yaml": "parallelType: pp\n"}, set()),
     ],
 )
 def test_an_archive_that_is_not_unpacked(tmp_path, handler, members, expected):
     write_archive(tmp_path / "m.mar", handler, members)
 
-    assert expects_torch(tmp_path / "m.mar") is expected
+    assert expected_modules(tmp_path / "m.mar") == expected
 
 
 def test_a_folder_is_read_as_an_archive_is(tmp_path):
@@ -117,12 +129,12 @@ def test_a_folder_is_read_as_an_archive_is(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.mar") as file:
         file.extractall(tmp_path / "folder")
 
-    assert expects_torch(tmp_path / "folder")
+    assert expected_modules(tmp_path / "folder") == TORCH
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"\x1f\x8b of another kind"])
 def test_nothing_is_expected_of_what_cannot_be_read(tmp_path, content):
     (tmp_path / "m.mar").write_bytes(content)
 
-    assert not expects_torch(tmp_path / "m.mar")
-    assert not expects_torch(tmp_path / "gone.mar")
+    assert expected_modules(tmp_path / "m.mar") == frozenset()
+    assert expected_modules(tmp_path / "gone.mar") == frozenset()
