@@ -106,12 +106,16 @@ class Tree:
         return sum(cpu_seconds(one.pid) for one in self.members())
 
     def memory_mb(self) -> dict[str, float]:
-        """``pss``: their pages, shared ones by share; ``uss``: what would be free without them."""
+        """``pss``: their pages, shared ones by share; ``uss``: what would be free without them.
+
+        ``first`` is the PSS of the process that was started, for tsl its front end.
+        """
         found = []
         for one in self.members():
             with contextlib.suppress(psutil.NoSuchProcess):
                 found.append(one.memory_full_info())
         return {
+            "first": found[0].pss / 1e6 if found else 0.0,
             "pss": sum(info.pss for info in found) / 1e6,
             "uss": sum(info.uss for info in found) / 1e6,
             "processes": len(found),

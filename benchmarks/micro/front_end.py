@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple, cast
 from tsl.frontend.auth import Authorizer, Permission
 from tsl.frontend.batch_pool import BatchPool
 from tsl.frontend.batching import BatchQueue
+from tsl.frontend.busy_loop import BusyLoop
 from tsl.frontend.config import ServerConfig
 from tsl.frontend.http_api.clock import Clock
 from tsl.frontend.http_api.connection import HttpConnection
@@ -218,7 +219,9 @@ class FrontEnd:
         self.end = _WorkerEnd()
         load = Load("b1", "", "", "", batch_size, -1, True, 1 << 20, True, "")
         turn = LoopTurn(self.loop.call_soon)
-        self.channel = WorkerChannel(lambda channel, hello: (owner, load, 1 << 30), turn)
+        self.channel = WorkerChannel(
+            lambda channel, hello: (owner, load, 1 << 30), turn, BusyLoop()
+        )
         self.channel.connection_made(cast("asyncio.BaseTransport", self.end))
         self._from_worker(Hello(PROTOCOL_VERSION, "w", "t", 1), Loaded(1.0))
         owner.channel = self.channel

@@ -94,6 +94,7 @@ def memory_of_workers(
     return {
         "pss_mb": worked["pss"],
         "uss_mb": worked["uss"],
+        "first_mb": worked["first"],
         "rested_mb": rested["pss"],
         "processes": worked["processes"],
     }
@@ -230,6 +231,7 @@ FRESH: Final = (
         columns=(
             Column("pss_mb", "PSS MB"),
             Column("uss_mb", "USS MB"),
+            Column("first_mb", "of it the first process"),
             Column("rested_mb", "PSS MB after 6 s without work"),
             Column("processes", "processes"),
         ),

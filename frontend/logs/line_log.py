@@ -264,32 +264,34 @@ class LineWriter:
             for log, groups in batch:
                 log.write(groups)
                 if self._console is not None and log.console_style is not None:
-                    self._console.offer(log.console_style.render(groups))
+                    self._console.offer(log.console_style, groups)
 
 
 class Console:
     """Writes to stdout in a thread of its own: a pipe that nobody reads must not hold up a file."""
 
     def __init__(self) -> None:
-        self._texts: queue.Queue[bytes | None] = queue.Queue(maxsize=64)
+        self._batches: queue.Queue[tuple[LineStyle, list[Group]] | None] = queue.Queue(maxsize=64)
         self._thread = threading.Thread(target=self._write_all, name=WRITER_THREAD, daemon=True)
         self._thread.start()
 
-    def offer(self, text: bytes) -> None:
-        """Write a text, or lose it when the console is stuck; the file has it."""
+    def offer(self, style: LineStyle, groups: list[Group]) -> None:
+        """Write lines, or lose them when the console is stuck; the file has them."""
         with contextlib.suppress(queue.Full):
-            self._texts.put_nowait(text)
+            self._batches.put_nowait((style, groups))
 
     def close(self) -> None:
         """Write what is pending; waits a moment."""
         with contextlib.suppress(queue.Full):
-            self._texts.put(None, timeout=1.0)
+            self._batches.put(None, timeout=1.0)
         self._thread.join(timeout=1.0)
 
     def _write_all(self) -> None:
-        while (text := self._texts.get()) is not None:
+        while (batch := self._batches.get()) is not None:
+            style, groups = batch
             try:
-                sys.stdout.buffer.write(text)
+                for piece in _pieces(groups):
+                    sys.stdout.buffer.write(style.render(piece))
                 sys.stdout.buffer.flush()
             except (OSError, ValueError):  # nobody reads the console any more
                 continue
