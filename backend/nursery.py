@@ -17,9 +17,9 @@ done it is ready in a fraction of that and shares those pages. The price are rul
 A model that shares its weights (`Fork.share`) has a `Template`, forked from here, which loads the
 model once and forks that model's workers. Orders for it pass through here, and so do its answers.
 
-Run as ``python -m tsl.backend.nursery FD [MODULE ...]``, where FD is its control socket, and the
-modules are imported before the first order; it ends at the socket's end. What it is told and
-answers: `Fork` → `Forked` or `ForkRefused`, later `Exited`; `Unshare` ends a template.
+Run as ``python -m tsl.backend.nursery FD``, where FD is its control socket; it ends at the socket's end.
+What it is told and answers: `Fork` → `Forked` or `ForkRefused`, later `Exited`; `Unshare` ends a
+template; `Preload` may come first, when the front end knows what this start is about.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Final
 
 from tsl.protocol.codec import FrameDecoder, encode
-from tsl.protocol.frames import Exited, Fork, Forked, ForkRefused, Frame, Unshare
+from tsl.protocol.frames import Exited, Fork, Forked, ForkRefused, Frame, Preload, Unshare
 
 from .__main__ import main as run_worker
 from .fork_server import RECEIVE_BYTES, ForkServer, leave
@@ -77,6 +77,8 @@ class Nursery(ForkServer):
             handle = self._templates.get(frame.share)
             if handle is not None:
                 self._end_template(frame.share, handle)
+        elif isinstance(frame, Preload):
+            _preload(frame)
         elif isinstance(frame, Fork) and frame.share:
             out, err = self._take_fds()
             try:
@@ -183,6 +185,15 @@ class Nursery(ForkServer):
             self._send(Exited(worker_id, KILLED))
 
 
+def _preload(order: Preload) -> None:
+    """Import ahead; a failure is told to the first worker that needs it, which tries again."""
+    pairs = iter(order.environ)
+    os.environ.update(zip(pairs, pairs, strict=True))
+    mark_output()  # before anything that is imported remembers the streams
+    for name in order.modules:
+        import_for_good(name)
+
+
 def _shadowed_modules(model_dir: Path) -> list[str]:
     """Top-level modules of the archive that are already imported here from elsewhere."""
     shadowed = []
@@ -198,9 +209,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the fork server on the control socket whose descriptor number is given.
 
     Args:
-        argv: that number, then modules to import before the first order; ``sys.argv`` when None.
+        argv: that number; ``sys.argv`` when None.
     """
-    arguments = sys.argv[1:] if argv is None else argv
+    (descriptor,) = sys.argv[1:] if argv is None else argv
     die_with_parent()
     set_title("tsl-nursery")
     mark_output()
@@ -208,12 +219,8 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # A signal to the whole group must not end us before the workers have been drained.
         signal.signal(number, lambda *_: None)
-    control = socket.socket(fileno=int(arguments[0]))
+    control = socket.socket(fileno=int(descriptor))
     control.setblocking(True)
-    for name in arguments[1:]:
-        import_for_good(
-            name
-        )  # a failure is told to the first worker that needs it, which tries again
     return Nursery(control).run()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tsl.cli.demo.sources import LITE0_WEIGHTS, locate
-from tsl.frontend.worker_command import MALLOC_DEFAULTS
+from tsl.frontend.child_process import MALLOC_DEFAULTS
 
 from . import machine
 from .processes import ROOT

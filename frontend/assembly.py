@@ -11,7 +11,8 @@ from tsl.model_store import ModelStore, ServerDefaults, WorkflowStore
 
 from .addresses import Address
 from .auth import RENEWABLE, Authorizer, Permission
-from .config import ServerConfig, without_secrets
+from .child_process import without_secrets
+from .config import ServerConfig
 from .dependencies.environments import ModelEnvironments
 from .describe import ModelDescriber
 from .devices import DeviceAllocator, find_accelerators

@@ -521,15 +521,3 @@ class ConfigNotes:
 
 SETTINGS: Final[Mapping[str, Setting]] = settings_of(ServerConfig)
 """What is known about each setting, by field name."""
-
-_SECRET_VARIABLES: Final = frozenset(
-    name
-    for declared in SETTINGS.values()
-    if declared.secret
-    for name in (declared.env_name, *declared.always_env)
-)
-
-
-def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment less what only the front end may know: handlers are other people's code."""
-    return {name: value for name, value in environ.items() if name not in _SECRET_VARIABLES}

@@ -1,49 +1,53 @@
-"""What a start does first: have the fork server import torch while the server imports itself.
+"""What the fork server is told as soon as the configuration is known: import torch, or end.
 
-Importing torch is by far the longest step of a start, and nothing else has to wait for it. So its
-process is made as soon as the configuration is known; what it is to import is guessed from the
-archives, before they are unpacked. A wrong guess costs time or memory, never correctness.
+Importing torch is by far the longest step of a start, and nothing else has to wait for it. So it is
+imported while the server imports itself; whether it is wanted is guessed from the archives, before
+they are unpacked. A wrong guess costs time or memory, never correctness.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from tsl.protocol.codec import encode
+from tsl.protocol.frames import Preload
+
 from .config import ServerConfig
 from .devices import has_accelerators
-from .file_limit import raise_file_limit
 from .nursery_process import NurseryProcess
 from .preload import expected_modules
-from .worker_command import nursery_environ
+from .worker_command import output_marks
 
 MAX_LOOKED_AT: Final = 32
 """A store may have thousands of models; the first ones say what kind of store it is."""
 
 
-def start_early(config: ServerConfig, environ: Mapping[str, str]) -> NurseryProcess | None:
-    """Start the fork server if this start is going to need it.
+def prepare(nursery: NurseryProcess, config: ServerConfig, environ: Mapping[str, str]) -> bool:
+    """Tell a fork server that has just been started what this start is going to need of it.
 
     Args:
+        nursery: that one; nobody has spoken with it yet.
         config: the configuration.
         environ: the server's environment.
 
     Returns:
-        The process, to be given to `tsl.frontend.server.run` and ended by whoever started it if
-        the server does not come to that; None when no workers are to be forked at once, or when
-        it cannot be started (the server will try again, and say why).
+        Whether it is of use; False when no workers are to be forked at once, or when it is gone. It
+        has been ended then, and the server will start another one if it needs one after all.
     """
-    if not has_models(config) or config.worker_start == "spawn":
-        return None
-    raise_file_limit()  # inherited by the workers
-    modules = likely_modules(config, environ)
-    try:
-        return NurseryProcess.start(sys.executable, nursery_environ(config, environ), modules)
-    except OSError:
-        return None
+    if has_models(config) and config.worker_start != "spawn":
+        marks = [text for pair in output_marks(config).items() for text in pair]
+        order = Preload(list(likely_modules(config, environ)), marks)
+        try:
+            nursery.control.sendall(b"".join(encode(order)))
+        except OSError:
+            pass
+        else:
+            return True
+    nursery.end()
+    return False
 
 
 def has_models(config: ServerConfig) -> bool:

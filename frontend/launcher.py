@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from .child_process import SAFE_PATH
 from .nursery_client import ForkNotPossible, NurseryClient
 from .nursery_process import NurseryProcess
-from .worker_command import SAFE_PATH, worker_arguments, worker_environ
+from .worker_command import worker_arguments, worker_environ
 from .worker_output import OutputPipes
 from .worker_process import Process, WorkerProcess, WorkerSpec
 

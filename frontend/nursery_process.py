@@ -1,17 +1,19 @@
 """The fork server's process, and the socket to it, before anybody speaks with it.
 
-Light on purpose: a start makes this process first, and imports the server while torch is imported
-there. `nursery_client` is what speaks to it later.
+Light on purpose, down to its imports: a start makes this process first, and reads its configuration
+while the process sets itself up. `nursery_client` is what speaks to it later.
 """
 
 from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .worker_command import SAFE_PATH
+from .child_process import SAFE_PATH, nursery_environ
+from .file_limit import raise_file_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,28 @@ class NurseryProcess:
     control: socket.socket
 
     @classmethod
-    def start(
-        cls, python: str, environ: dict[str, str], preload: Sequence[str] = ()
-    ) -> NurseryProcess:
+    def begin(cls, environ: Mapping[str, str]) -> NurseryProcess | None:
+        """Start it with the server that it is for.
+
+        Args:
+            environ: the server's environment.
+
+        Returns:
+            None when it cannot be started: the server will try again, and say why.
+        """
+        raise_file_limit()  # inherited by the workers
+        try:
+            return cls.start(sys.executable, nursery_environ(environ))
+        except OSError:
+            return None
+
+    @classmethod
+    def start(cls, python: str, environ: dict[str, str]) -> NurseryProcess:
         """Start it.
 
         Args:
             python: the interpreter.
             environ: its whole environment.
-            preload: modules to import at once, before it is asked for anything.
 
         Raises:
             OSError: it cannot be started.
@@ -50,7 +65,6 @@ class NurseryProcess:
                         "-m",
                         "tsl.backend.nursery",
                         str(theirs.fileno()),
-                        *preload,
                     ],
                     env=environ,
                     pass_fds=[theirs.fileno()],

@@ -26,6 +26,7 @@ from tsl.protocol.errors import ConfigError, TslError
 
 from .assembly import Parts, assemble
 from .busy_loop import BusyLoop, busy_poll_us
+from .child_process import nursery_environ
 from .config import ServerConfig
 from .cpus import usable_cpus
 from .early_nursery import has_models
@@ -35,7 +36,7 @@ from .loop_turn import LoopTurn
 from .nursery_process import NurseryProcess
 from .registry import ServedModel
 from .report import ModelReport, Reporter, StartReport
-from .worker_command import nursery_environ
+from .worker_command import output_marks
 from .worker_listener import WorkerListener
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ class Server:
         turn = LoopTurn()
         awake_us = busy_poll_us(self._config.busy_poll_us, usable_cpus())
         worker_listener = WorkerListener(self._config.work_dir, turn, BusyLoop(awake_us / 1e6))
-        launcher = LocalLauncher(nursery_environ(self._config, os.environ), nursery=self._nursery)
+        environ = {**nursery_environ(os.environ), **output_marks(self._config)}
+        launcher = LocalLauncher(environ, nursery=self._nursery)
         parts = assemble(self._config, launcher, worker_listener, turn)
         worker_stop_s = WORKER_STOP_S
         try:

@@ -361,6 +361,18 @@ class Unshare(NamedTuple):
     share: str
 
 
+class Preload(NamedTuple):
+    """Front end → nursery, before anything else: what the workers to come are likely to need.
+
+    Attributes:
+        modules: to be imported.
+        environ: flat ``[name, value, …]`` variables that the nursery was started without.
+    """
+
+    modules: list[str]
+    environ: Pairs
+
+
 Frame: TypeAlias = (
     Hello
     | Load
@@ -381,6 +393,7 @@ Frame: TypeAlias = (
     | Exited
     | Unshare
     | Done
+    | Preload
 )
 
 FRAME_TYPES: Final[tuple[type[Any], ...]] = (
@@ -403,5 +416,6 @@ FRAME_TYPES: Final[tuple[type[Any], ...]] = (
     Exited,
     Unshare,
     Done,
+    Preload,
 )
 """Position in this tuple is the type number on the wire: append only."""

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tsl.cli.demo import build_demo
-from tsl.frontend.worker_command import MALLOC_DEFAULTS
+from tsl.frontend.child_process import MALLOC_DEFAULTS
 
 from ..load.wrk import check_installed, run_wrk
 from ..processes import ROOT, free_ports, running

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tsl.frontend.worker_command import MALLOC_DEFAULTS
+from tsl.frontend.child_process import MALLOC_DEFAULTS
 
 from ..load.samples import Load
 from ..processes import ROOT, free_ports

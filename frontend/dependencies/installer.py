@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ..worker_command import SAFE_PATH
+from ..child_process import SAFE_PATH
 from ..worker_output import OutputPipes, new_tail
 
 INHERIT: Final = "tsl-inherited-packages.pth"

@@ -12,7 +12,9 @@ from dockerfile_parse import DockerfileParser
 from tsl.cli import container
 from tsl.cli.container import CONFIG_FILE, command_line, more_environ
 from tsl.cli.server_process import MARKER
-from tsl.cli.start import StartOptions, command, configure
+from tsl.cli.start import command
+from tsl.cli.start_options import StartOptions
+from tsl.cli.starting import configure
 
 ROOT = Path(__file__).resolve().parents[3]
 EMPTY = Path("/nowhere-at-all")

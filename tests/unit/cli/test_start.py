@@ -11,8 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from tsl.cli import start as start_module
+from tsl.cli import starting
 from tsl.cli.pidfile import PidFile
-from tsl.cli.start import StartOptions, command, configure
+from tsl.cli.start import command
+from tsl.cli.start_options import StartOptions
+from tsl.cli.starting import configure
 from tsl.frontend.config_fields import InitialModels
 from tsl.protocol.errors import ConfigError
 
@@ -22,12 +25,13 @@ def started(monkeypatch):
     """What would have been started: (options, configuration)."""
     calls = []
 
-    def remember(options, config):
+    def remember(options, config, nursery=None):
         calls.append((options, config))
         return 0
 
-    monkeypatch.setattr(start_module, "_serve", remember)
-    monkeypatch.setattr(start_module, "_launch", remember)
+    monkeypatch.setattr(starting, "_serve", remember)
+    monkeypatch.setattr(starting, "_launch", remember)
+    monkeypatch.setattr(start_module.NurseryProcess, "begin", lambda environ: None)
     return calls
 
 
@@ -231,6 +235,41 @@ def test_a_running_server_keeps_a_second_one_from_being_launched(tmp_path, monke
 
     assert result.return_value == 1
     assert "already running" in result.stderr
+
+
+class Nursery:
+    """A fork server that is started before the configuration is read."""
+
+    def __init__(self):
+        self.ends = 0
+
+    def end(self):
+        self.ends += 1
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("--foreground --model-store store", 0),
+        ("--foreground --model-store nowhere", 1),
+        ("--foreground --demo --models a.mar", None),
+    ],
+)
+def test_the_fork_server_of_a_start_ends_with_it(run, monkeypatch, line, code):
+    nursery = Nursery()
+    monkeypatch.setattr(start_module.NurseryProcess, "begin", lambda environ: nursery)
+
+    assert run(line).return_value == code
+
+    assert nursery.ends == 1
+
+
+def test_a_launch_in_the_background_starts_no_fork_server(run, monkeypatch):
+    monkeypatch.setattr(
+        start_module.NurseryProcess, "begin", lambda environ: pytest.fail("started")
+    )
+
+    assert run("--model-store store").return_value == 0
 
 
 # -- demo

@@ -9,7 +9,8 @@ import pytest
 from ts.version import __version__
 from tsl.cli import torchserve
 from tsl.cli.server_process import MARKER
-from tsl.cli.start import StartOptions, command
+from tsl.cli.start import command
+from tsl.cli.start_options import StartOptions
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tsl.frontend.addresses import Address
-from tsl.frontend.config import SETTINGS, ConfigNotes, ServerConfig, without_secrets
+from tsl.frontend.child_process import SECRET_VARIABLES, without_secrets
+from tsl.frontend.config import SETTINGS, ConfigNotes, ServerConfig
 from tsl.frontend.config_fields import InitialModels
 from tsl.protocol.errors import ConfigError
 
@@ -455,3 +456,14 @@ def test_secrets_do_not_go_to_workers():
     environ = {"TSL_API_KEY": "a", "TS_KEYSTORE_PASS": "b", "TSL_KEYS_FILE": "c", "PATH": "d"}
 
     assert without_secrets(environ) == {"TSL_KEYS_FILE": "c", "PATH": "d"}
+
+
+def test_every_secret_setting_is_known_to_be_one_before_settings_are_imported():
+    declared = {
+        name
+        for setting in SETTINGS.values()
+        if setting.secret
+        for name in (setting.env_name, *setting.always_env)
+    }
+
+    assert declared - {""} == SECRET_VARIABLES

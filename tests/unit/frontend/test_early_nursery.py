@@ -1,9 +1,8 @@
-"""What is started before the server is imported, and which guess it is given."""
+"""What the fork server is told before the server is imported."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -11,10 +10,11 @@ import zipfile
 
 import pytest
 
-from tsl.frontend import early_nursery as module
 from tsl.frontend.config import ServerConfig
-from tsl.frontend.early_nursery import MAX_LOOKED_AT, likely_modules, start_early
+from tsl.frontend.early_nursery import MAX_LOOKED_AT, likely_modules, prepare
 from tsl.frontend.nursery_process import NurseryProcess
+from tsl.protocol.codec import FrameDecoder
+from tsl.protocol.frames import Preload
 
 TORCH = "import torch\n"
 PLAIN = "import json\n"
@@ -81,66 +81,48 @@ def test_a_large_store_is_not_read_to_its_end(tmp_path):
 
 
 @pytest.fixture
-def started(monkeypatch):
-    calls = []
-
-    def start(python, environ, preload):
-        calls.append((environ, preload))
-        return "process"
-
-    monkeypatch.setattr(module.NurseryProcess, "start", start)
-    return calls
+def nursery():
+    """A fork server that does nothing, and the socket at its end."""
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(5)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = NurseryProcess(process, ours)
+    yield started, theirs
+    started.end()
+    process.stdin.close()
+    theirs.close()
 
 
 @pytest.mark.parametrize(
-    ("text", "preload"),
-    [("load_models=torch.mar", ("torch",)), ("load_models=plain.mar", ())],
+    ("text", "order"),
+    [
+        ("load_models=torch.mar", Preload(["torch"], [])),
+        ("load_models=plain.mar", Preload([], [])),
+        ("load_models=plain.mar\nlog_format=json", Preload([], ["TSL_MARK_OUTPUT", "1"])),
+    ],
 )
-def test_the_fork_server_is_started_with_the_guess(store, started, text, preload):
-    secret = {"TSL_MANAGEMENT_KEY": "x" * 20, "A": "1"}
+def test_the_fork_server_is_told_what_is_likely(store, nursery, text, order):
+    process, theirs = nursery
 
-    assert start_early(config_of(store, text), secret) == "process"
+    assert prepare(process, config_of(store, text), {})
 
-    ((environ, given),) = started
-    assert given == preload
-    assert environ["A"] == "1"
-    assert environ["OPENBLAS_NUM_THREADS"] == "1"
-    assert "TSL_MANAGEMENT_KEY" not in environ
+    assert FrameDecoder().feed(theirs.recv(4096)) == [order]
 
 
 @pytest.mark.parametrize("text", ["", "load_models=torch.mar\nworker_start=spawn"])
-def test_nothing_is_started_when_nothing_is_to_be_forked(store, started, text):
-    assert start_early(config_of(store, text), {}) is None
-    assert started == []
+def test_it_is_ended_when_nothing_is_to_be_forked(store, nursery, text):
+    process, theirs = nursery
+
+    assert not prepare(process, config_of(store, text), {})
+
+    assert theirs.recv(4096) == b""
+    assert process.process.returncode == -9
 
 
-def test_a_fork_server_that_cannot_be_started_is_left_to_the_server(store, monkeypatch):
-    def refuse(python, environ, preload):
-        raise OSError("no more processes")
-
-    monkeypatch.setattr(module.NurseryProcess, "start", refuse)
-
-    assert start_early(config_of(store, "load_models=all"), {}) is None
-
-
-def test_ending_it_twice_is_fine_and_nothing_of_it_is_left():
-    ours, theirs = socket.socketpair()
+def test_one_that_is_gone_is_left_to_the_server(store, nursery):
+    process, theirs = nursery
     theirs.close()
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    nursery = NurseryProcess(process, ours)
 
-    nursery.end()
-    nursery.end()
+    assert not prepare(process, config_of(store, "load_models=all"), {})
 
-    process.stdin.close()
-    assert process.returncode == -9
-    assert ours.fileno() == -1
-
-
-def test_its_output_and_descriptors_are_those_of_the_server(tmp_path):
-    """The real one: it imports what it is told, and ends with its socket."""
-    nursery = NurseryProcess.start(sys.executable, dict(os.environ), ("colorsys", "no_such_module"))
-
-    nursery.control.close()
-
-    assert nursery.process.wait(30) == 0
+    assert process.process.returncode == -9

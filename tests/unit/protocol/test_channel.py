@@ -19,12 +19,13 @@ from tsl.protocol.frames import (
     Ping,
     Pong,
     Predict,
+    Preload,
     Result,
     Shutdown,
     Unshare,
 )
 
-NURSERY = {Fork, Forked, ForkRefused, Exited, Unshare}
+NURSERY = {Fork, Forked, ForkRefused, Exited, Preload, Unshare}
 CASES = [
     pytest.param(state, side, cls, id=f"{state.name}-{side.name}-{cls.__name__}")
     for state in ChannelState

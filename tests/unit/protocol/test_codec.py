@@ -41,6 +41,7 @@ from tsl.protocol.frames import (
     Ping,
     Pong,
     Predict,
+    Preload,
     Reply,
     Result,
     Row,
@@ -75,6 +76,7 @@ EXAMPLES = [
     Exited("w#2", -9),
     Unshare("m/1.0"),
     Done(7),
+    Preload(["torch"], ["A", "1"]),
 ]
 NUMBER = {cls: number for number, cls in enumerate(FRAME_TYPES)}
 
@@ -519,7 +521,7 @@ def assert_well_typed(frame):
         for record in frame.records:
             assert_pairs(record.dimensions, str)
             assert type(record.value) is float
-    elif isinstance(frame, Fork):
+    elif isinstance(frame, (Fork, Preload)):
         assert_pairs(frame.environ, str)
 
 
@@ -601,6 +603,7 @@ def test_sizes_may_not_overlap_or_leave_a_gap():
         [NUMBER[Result], 1, 1, [[0, "", ["a", "b"], "e", 0], [0]]],
         [NUMBER[Metrics], [[*RECORD[:4], ["odd"], *RECORD[5:]]]],
         [NUMBER[Fork], "w", [], ["odd"], "/m", []],
+        [NUMBER[Preload], [], ["odd"]],
     ],
     ids=lambda header: f"{FRAME_TYPES[header[0]].__name__} {header[-1]!r}"[:60],
 )

@@ -12,7 +12,7 @@ from tsl.protocol.frames import FRAME_TYPES, Frame, MetricRecord, Part, Reply, R
 NUMBERS = (
     "Hello", "Load", "Loaded", "LoadFailure", "Predict", "Result", "Chunk", "Failure", "Cancel",
     "Metrics", "Ping", "Pong", "Shutdown", "Fork", "Forked", "ForkRefused", "Exited", "Unshare",
-    "Done",
+    "Done", "Preload",
 )  # fmt: skip
 
 
