@@ -78,12 +78,13 @@ class LearnedPool(BatchPool):
         if service_us is None or first.is_solo:
             self.queue.ended(len(batch.jobs))
         else:
+            now = time.monotonic()
             if self.depth.depth == 1:
-                seconds = time.monotonic() - first.sent_at
+                seconds = now - first.sent_at
                 self._transfer_s += (seconds - service_us / 1e6 - self._transfer_s) / 16
             else:  # it waited behind others
                 seconds = service_us / 1e6 + self._transfer_s
-            self.queue.served(len(batch.jobs), seconds)
+            self.queue.served(len(batch.jobs), seconds, now)
         super().worker_free(worker, batch, service_us)
 
     def worker_lost(self, worker: Worker, channel: WorkerChannel | None, cause: TslError) -> None:

@@ -34,6 +34,8 @@ class LearnedQueue(BatchQueue):
         self._idle = 1  # workers, as `workers` was told
         self._busy = 0
         self._in_flight = 0
+        self._answered_at = 0.0  # when the latest answer came
+        self._latest_at = 0.0  # when the latest job came, as far as it matters
         self._target = 0  # jobs to wait for; 0 while nothing is decided
         self._until = 0.0
         self._decided_at = 0.0
@@ -88,18 +90,22 @@ class LearnedQueue(BatchQueue):
         return self._released > 0 or self._solos > 0 or self._decide(size, now)
 
     def _decide(self, size: int, now: float) -> bool:
-        plan = self.learned.decide(size, self._idle, self._busy)
+        plan = self.learned.decide(size, self._idle, self._busy, now, afresh=self._is_afresh())
         self._decided_at = now
         self._waited = size
         if plan.target <= size:
             return True
         self._target = plan.target
-        self._until = min(now + plan.wait_s, self._due_at)
+        self._until = now + plan.wait_s
         if self._has_deadlines:
             deadlines = [job.deadline for job in self._jobs.values() if job.deadline is not None]
             self._has_deadlines = bool(deadlines)
             self._until = min(self._until, self._latest(min(deadlines, default=math.inf)))
         return now >= self._until
+
+    def _is_afresh(self) -> bool:
+        """Whether those that wait came after the latest answer."""
+        return next(iter(self._jobs.values())).enqueued_at >= self._answered_at
 
     def _latest(self, deadline: float) -> float:
         return deadline - _HASTE * self.learned.fit.seconds(self.batch_size)
@@ -119,7 +125,7 @@ class LearnedQueue(BatchQueue):
         self._idle -= 1
         self._busy += 1
         self._in_flight += len(batch)
-        self.learned.arrivals.count(len(batch), now)
+        self.learned.arrivals.count(len(batch), now, self.learned.fit.seconds(len(batch)))
         return batch, expired
 
     def _release(self, waiting: int, now: float) -> None:
@@ -129,19 +135,26 @@ class LearnedQueue(BatchQueue):
             self.learned.left_behind()
         else:
             times = [job.enqueued_at for job in self._jobs.values()]
-            self.learned.released(times, self._waited, self._decided_at)
+            self._latest_at = times[-1]
+            self.learned.released(times, self._waited, self._decided_at, afresh=self._is_afresh())
             if waiting < self._target and 0.0 < self._until <= now:  # not given up earlier
                 self.learned.waited_in_vain(now)
         self._target = 0
         self._released = waiting
 
-    def served(self, size: int, seconds: float) -> None:
+    def served(self, size: int, seconds: float, now: float) -> None:
         """A batch was answered.
 
         Args:
             size: its jobs.
             seconds: for how long its worker was occupied by it.
+            now: ``time.monotonic()`` seconds.
         """
+        jobs = self._jobs
+        self._answered_at = now
+        if jobs:
+            self._latest_at = next(reversed(jobs.values())).enqueued_at
+        self.learned.clients.answered(self._in_flight + len(jobs), self._latest_at, now)
         self.ended(size)
         self.learned.served(size, seconds)
 

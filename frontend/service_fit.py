@@ -18,8 +18,12 @@ from __future__ import annotations
 import bisect
 from typing import Final
 
-_KEEP: Final = 0.97
-"""What a batch's weight becomes with each one after it."""
+_FORGET: Final = 0.03
+"""What of a batch's weight is lost with each one after it."""
+_STEADY: Final = 0.05
+"""Where times deviate by more than this part, more batches are needed to tell, so more are remembered..."""
+_MOST_CAUTION: Final = 8.0
+"""...up to so many times as many."""
 _PRIOR_SHARE: Final = 0.5
 """Share of the time that grows with the size, while nothing is known: finding out costs one batch."""
 _RETURN: Final = 1 / 2000
@@ -38,6 +42,12 @@ _KNOWN: Final = 4
 _DRIFT: Final = 1 / 6
 _ANOTHER: Final = 0.2
 """A part of the expected time that a size must be off, beside those before it, to count as odd."""
+_ODD: Final = 1
+"""After so many odd times of a size, one more means another model."""
+_ODD_OF_MANY: Final = 2
+"""The same where many are odd, for times vary."""
+_UNSTEADY: Final = 0.1
+_EVEN: Final = (0, False, 0)
 _EXACT_SIZES: Final = 64
 
 
@@ -63,6 +73,7 @@ class ServiceFit:
     Attributes:
         batches: how many were observed.
         models: how many different models were seen: each time one becomes another, all is forgotten.
+        noise: usual deviation of a batch from what was expected, as a part of it.
         is_surprised: whether the latest batch took another time than was to be expected from those of
             its size and from the pace of those just before it.
     """
@@ -73,7 +84,6 @@ class ServiceFit:
         "_known",
         "_mean_size",
         "_mean_time",
-        "_noise",
         "_odd",
         "_pace",
         "_per_job",
@@ -85,18 +95,19 @@ class ServiceFit:
         "batches",
         "is_surprised",
         "models",
+        "noise",
     )
 
     def __init__(self) -> None:
         self.batches = self.models = 0
         self.is_surprised = False
-        self._noise = 0.0  # usual deviation from the prediction, as a part of it
+        self.noise = 0.0
         self._begin()
 
     def _begin(self) -> None:
         """Know nothing of the model but how many batches there were, and how much times vary."""
         self.models += 1
-        self._odd = (0, False)  # the size that was odd, and whether it was too slow
+        self._odd = _EVEN  # the size that was odd, whether it was too slow, and how many times
         self._pace = (0, 1.0)  # the latest size, and how times compare with what was expected
         self._scale = 1.0  # all times but the caller's are divided by it
         self._fixed = self._per_job = 0.0
@@ -122,6 +133,15 @@ class ServiceFit:
         """The smallest and the largest size that was seen, as far as the tables can tell."""
         known = self._known
         return (first_of(known[0]), first_of(known[-1])) if known else (1, 1)
+
+    def seen_at(self, size: int) -> int:
+        """The number of the latest batch of this size, 0 when there was none."""
+        return self._times.get(bucket(size), (0.0, 0, 0))[2]
+
+    def seen_beyond(self, size: int) -> int:
+        """The number of the latest batch of a larger size than this, 0 when there was none."""
+        beyond = self._known[bisect.bisect(self._known, bucket(size)) :]
+        return max((self._times[number][2] for number in beyond), default=0)
 
     def seconds(self, size: int) -> float:
         """How long a batch of so many jobs will take; 0.0 while nothing is known."""
@@ -156,8 +176,10 @@ class ServiceFit:
         if count >= _KNOWN:  # before, a deviation is the estimate's
             expected = time * self._scale
             weight = self._weigh(seconds, expected)
-            most = 1 + 6 * max(self._noise, _LEAST_NOISE)
-            self._scale *= min(max(seconds / expected, 1 / most), most) ** _DRIFT
+            most = 1 + 6 * max(self.noise, _LEAST_NOISE)
+            self._scale *= min(max(seconds / expected, 1 / most), most) ** (
+                _DRIFT / self._caution**0.5
+            )
         self.batches += 1
         if self.is_surprised:
             return  # believed when it happens again
@@ -165,7 +187,7 @@ class ServiceFit:
         self._draw_line(size, seconds, weight)
         if not count:
             bisect.insort(self._known, number)
-        count = min(count + 1, _MEMORY)
+        count = min(count + 1, int(_MEMORY * self._caution))
         self._times[number] = (time + (seconds - time) * (weight / count), count, self.batches)
 
     def _is_another(self, number: int, ratio: float) -> bool:
@@ -185,33 +207,39 @@ class ServiceFit:
             return False
         surprise = ratio / pace
         is_slow = surprise > 1
-        most = 1 + max(_ANOTHER, 4 * self._noise)
+        most = 1 + max(_ANOTHER, 4 * self.noise)
         if 1 / most <= surprise <= most:
             if self._odd[0] == number:
-                self._odd = (0, False)
+                self._odd = _EVEN
             return False
-        if self._odd == (number, is_slow):
+        times = self._odd[2] + 1 if self._odd[:2] == (number, is_slow) else 1
+        if times > (_ODD if self.noise < _UNSTEADY else _ODD_OF_MANY):
             return True
-        self._odd = (number, is_slow)
+        self._odd = (number, is_slow, times)
         self.is_surprised = True
         return False
 
     def _weigh(self, seconds: float, expected: float) -> float:
         """1.0 for what was to be expected, less for what was not."""
         deviation = abs(seconds - expected) / expected
-        usual = max(self._noise, _LEAST_NOISE)
+        usual = max(self.noise, _LEAST_NOISE)
         # A change of the model makes everything an outlier; it is believed when it lasts.
-        self._noise += (min(deviation, 6 * usual) - self._noise) / 16
+        self.noise += (min(deviation, 6 * usual) - self.noise) / 16
         return min(1.0, 3 * usual / deviation) if deviation else 1.0
 
+    @property
+    def _caution(self) -> float:
+        return min(max(self.noise / _STEADY, 1.0), _MOST_CAUTION)
+
     def _draw_line(self, size: int, seconds: float, weight: float) -> None:
-        self._weight = self._weight * _KEEP + weight
+        keep = 1 - _FORGET / self._caution
+        self._weight = self._weight * keep + weight
         off_size, off_time = size - self._mean_size, seconds - self._mean_time
         self._mean_size += off_size * weight / self._weight
         self._mean_time += off_time * weight / self._weight
         off_size *= weight
-        self._spread = self._spread * _KEEP + off_size * (size - self._mean_size)
-        self._cross = self._cross * _KEEP + off_size * (seconds - self._mean_time)
+        self._spread = self._spread * keep + off_size * (size - self._mean_size)
+        self._cross = self._cross * keep + off_size * (seconds - self._mean_time)
         middle, time = self._mean_size, self._mean_time
         ridge = _RIDGE * middle * middle
         if self._spread > 4 * ridge:
@@ -232,6 +260,6 @@ class ServiceFit:
         The more times vary, and the longer it was not seen, the closer it is to the line.
         """
         time, count, latest = self._times[number]
-        doubt = (self._noise / _USUAL_BEND) ** 2 + (self.batches - latest) / _STALE
+        doubt = (self.noise / _USUAL_BEND) ** 2 + (self.batches - latest) / _STALE
         line = self._line(first_of(number))
         return line + (time - line) * count / (count + doubt)

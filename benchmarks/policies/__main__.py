@@ -17,12 +17,18 @@ from .scenarios import FIXED, LEARNED, LOADS, MODELS
 from .simulation import Closed, Outcome, Setting, Simulation
 
 
-def compare(model: str, load: str, workers: int, seconds: float) -> dict[str, Any]:
-    """Simulate one model and load under all settings."""
+def compare(model: str, load: str, workers: int, seconds: float, times: int) -> dict[str, Any]:
+    """Simulate one model and load under all settings, so many times with other chances."""
 
     def run(setting: Setting) -> Outcome:
-        simulation = Simulation(setting, LOADS[load], MODELS[model], workers, seed=1)
-        return simulation.run(seconds, warm_up_s=6.0)
+        total = Outcome()
+        for seed in range(1, times + 1):
+            simulation = Simulation(setting, LOADS[load], MODELS[model], workers, seed=seed)
+            outcome = simulation.run(seconds, warm_up_s=6.0)
+            total.answered += outcome.answered
+            total.rate += outcome.rate / times
+            total.latencies += outcome.latencies
+        return total
 
     learned = run(LEARNED)
     fixed = {setting.name: run(setting) for setting in FIXED}
@@ -56,10 +62,11 @@ def main() -> None:
     parser.add_argument("--loads", nargs="+", default=list(LOADS), choices=LOADS, metavar="NAME")
     parser.add_argument("--workers", type=int, default=1, help="default 1")
     parser.add_argument("--seconds", type=float, default=6.0, help="simulated; default 6")
+    parser.add_argument("--times", type=int, default=3, help="with other chances; default 3")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also keep all numbers")
     options = parser.parse_args()
     jobs = [
-        (model, load, options.workers, options.seconds)
+        (model, load, options.workers, options.seconds, options.times)
         for model in options.models
         for load in options.loads
     ]

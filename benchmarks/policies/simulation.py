@@ -194,7 +194,7 @@ class Simulation:
             self._idle.append(worker)
             self._answer(jobs)
             if self._learned is not None:
-                self._learned.served(len(jobs), self.now - begun)
+                self._learned.served(len(jobs), self.now - begun, self.now)
             if len(self.queue):
                 self._dispatch()
 

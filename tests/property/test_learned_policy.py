@@ -105,7 +105,7 @@ def test_nothing_is_lost_and_everything_is_due_in_time(batch_size, steps):
                 for job in expired:
                     job.expire()
                 if batch:
-                    queue.served(len(batch), 0.001 * len(batch))
+                    queue.served(len(batch), 0.001 * len(batch), now)
             queue.settle()
             until = queue.due_at()
             assert until is None or until <= now + 0.1

@@ -82,3 +82,20 @@ def test_who_comes_again_after_a_long_time_comes_as_it_does_now():
     arrivals.came(1, 0.5)
 
     assert arrivals.gap(1).seconds == pytest.approx(0.5, rel=0.05)
+
+
+def test_workers_are_occupied_for_a_part_of_the_time():
+    rates = ArrivalRates()
+    for number in range(60):
+        rates.count(12, 100 + number / 4, 0.05)
+
+    assert rates.occupied == pytest.approx(0.2, rel=0.02)
+
+
+def test_a_long_pause_does_not_mean_that_workers_have_time_after_it():
+    rates = ArrivalRates()
+    for number in range(60):
+        rates.count(16, 100 + number * 0.15, 0.15)
+    rates.count(16, 200.0, 0.15)
+
+    assert rates.occupied > 0.45

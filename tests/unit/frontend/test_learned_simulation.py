@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.policies.scenarios import FIXED, LEARNED, LOADS, MODELS
+from benchmarks.policies.scenarios import FIXED, LEARNED, LOADS, MODELS, line
 from benchmarks.policies.simulation import Simulation
 from tsl.frontend.batching import BatchPolicy
 
@@ -24,6 +24,10 @@ def rate(setting, load, model, workers=1):
         ("sublinear 9+1n", "16 clients", "window 16, 100 ms"),
         ("sublinear 9+1n", "48 clients", "window 32, 100 ms"),
         ("fixed cost 20+0.1n", "8 slow clients", "window 8, 100 ms"),
+        ("sublinear 9+1n", "8 slow clients", "window 8, 100 ms"),
+        ("quick 0.3+0.02n", "2 clients", "window 2, 1 ms"),
+        ("quick 0.3+0.02n", "16 clients", "window 16, 1 ms"),
+        ("knee at 8, 4+2n", "16 clients", "eager 8"),
         ("linear 10n", "8 clients", "batch 1"),
         ("steps of 8, 10 ms", "16 clients", "eager 8"),
     ],
@@ -73,6 +77,33 @@ def test_requests_that_know_nothing_of_each_other_wait_no_longer_than_needed(mod
     alone = Simulation(BY_NAME["batch 1"], load, MODELS[model], seed=1).run(10, warm_up_s=6)
 
     assert learned.mean_s <= 1.05 * alone.mean_s
+
+
+@pytest.mark.parametrize(
+    ("model", "best"),
+    [
+        ("steps of 8, 10 ms", "window 8, 1 ms"),
+        ("half and half 5+5n", "window 4, 1 ms"),
+        ("linear 10n", "batch 1"),
+    ],
+)
+def test_bursts_are_served_in_batches_that_answer_soon(model, best):
+    load = LOADS["bursts of 12"]
+
+    def mean_s(setting):
+        return Simulation(setting, load, MODELS[model], seed=1).run(6, warm_up_s=6).mean_s
+
+    assert mean_s(LEARNED) <= mean_s(BY_NAME[best]) / 0.95
+
+
+def test_a_model_slower_than_the_delay_has_batches_all_the_same():
+    """Who has waited behind a busy worker has not waited for company."""
+    load, model = LOADS["8 clients"], line(200, 20)
+
+    def answered(setting):
+        return Simulation(setting, load, model, seed=1).run(10, warm_up_s=20).rate
+
+    assert answered(LEARNED) >= 0.95 * answered(BY_NAME["window 8, 100 ms"])
 
 
 def test_two_workers_share_the_load():
