@@ -18,8 +18,6 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Final
 
-import yaml
-
 from tsl.protocol.errors import (
     HandlerFailed,
     InvalidInput,
@@ -31,6 +29,7 @@ from tsl.protocol.errors import (
     TslError,
 )
 from tsl.protocol.frames import Failure, Predict, Reply, Result, Row
+from tsl.protocol.safe_yaml import load_plain
 
 from .context import Context
 from .encoding import encode_element
@@ -311,7 +310,7 @@ def read_model_yaml(model_dir: str, manifest: dict[str, Any] | None) -> Any:
     if not name:
         return {}
     with Path(model_dir, name).open("rb") as file:
-        return yaml.load(file, Loader=yaml.CSafeLoader)  # it is a safe loader
+        return load_plain(file)
 
 
 def write_traceback(heading: str, error: BaseException) -> None:

@@ -18,7 +18,8 @@ def busy_poll_us(configured: int, cpus: int) -> int:
 
     Args:
         configured: the setting ``busy_poll_us``.
-        cpus: how many this server may use; on a single one, who stays awake keeps the other from working.
+        cpus: how many this server may use; on a single one, who stays awake keeps the other from
+            working.
     """
     return configured if cpus > 1 else 0
 

@@ -8,8 +8,8 @@ another worker, so the depth is bounded by time: what is in flight must be worth
 
 A slower model, too, waits for the round trip: a tenth of its time and more, if its batches take some
 milliseconds and the front end is busy with requests. One more batch may wait at its worker if it is
-full (without batches each is), so that nothing could still join it, and if nobody else could take it: up to `SLOW_US` that does not
-matter, up to `ALONE_US` when the worker is the only one.
+full (without batches each is), so that nothing could still join it, and if nobody else could take
+it: up to `SLOW_US` that does not matter, up to `ALONE_US` when the worker is the only one.
 """
 
 from __future__ import annotations

@@ -11,14 +11,12 @@ from typing import Any, Final
 import yaml
 
 from tsl.protocol.errors import InvalidArchive
+from tsl.protocol.safe_yaml import LOADER, load_plain
 
 MAX_YAML_BYTES: Final = 1024 * 1024
 MAX_YAML_NODES: Final = 200_000
 """Values in the file, with each alias counted as large as what it stands for."""
 MAX_YAML_DEPTH: Final = 100
-
-# The C parser is ten times faster; not every build of PyYAML has it.
-_Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_model_yaml(
@@ -41,7 +39,7 @@ def load_model_yaml(
         raise InvalidArchive(msg)
     try:
         _check_size(text, name)
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe loader
+        document = load_plain(text)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         msg = f"{name} is not valid YAML: {_one_line(error)}."
         raise InvalidArchive(msg) from error
@@ -60,7 +58,7 @@ def _check_size(text: bytes, name: str) -> None:
     sizes: dict[str, int] = {}  # what each complete anchor stands for, in nodes
     open_nodes: list[tuple[str | None, int]] = []  # anchor, nodes seen before it
     total = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 msg = f"The alias {event.anchor!r} stands for nothing, or contains itself."

@@ -32,15 +32,14 @@ class BusyPolling:
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         self._to_leave_out = 0  # after the next failure
-        self._left_out = 0 if limit_s else -1
+        self._left_out = 0
 
     def is_worthwhile(self) -> bool:
         """Whether to stay awake this time; to be asked once for each wait."""
         if self._left_out:
-            if self._left_out > 0:
-                self._left_out -= 1
+            self._left_out -= 1
             return False
-        return True
+        return self.limit_s > 0
 
     def paid(self) -> None:
         """What was waited for has come in time."""
